@@ -1,0 +1,115 @@
+package campaign
+
+import "time"
+
+// Campaign is one letter to an audience, over one relay.
+type Campaign struct {
+	ID     string
+	Name   string
+	Status Status
+	// Reason says why a failed campaign stopped, for the person who can act.
+	Reason string
+	// Notice is trouble that may pass, such as a relay that does not answer;
+	// "" when there is none.
+	Notice string
+
+	Letter   Letter
+	Relay    Relay
+	Audience Selection
+
+	// SourceVPCE is the VPC endpoint through which the campaign came; "" when
+	// unknown.
+	SourceVPCE string
+
+	CreatedAt  time.Time
+	UpdatedAt  time.Time
+	StartedAt  time.Time // zero before the first task starts on it
+	FinishedAt time.Time // zero before it is completed or failed
+}
+
+// Letter is what a campaign sends. The body and the attachments are content,
+// kept apart from the campaign and named by digest.
+type Letter struct {
+	Subject string // template
+	From    Mailbox
+	ReplyTo Mailbox // zero for none
+	// HTML names the body's content, a template.
+	HTML        ContentRef
+	Attachments []Attachment
+}
+
+// ContentRef names content of a campaign in the store.
+type ContentRef struct {
+	Digest string // SHA-256 of the plain bytes, in lower-case hexadecimal
+	Size   int64  // octets of the plain bytes
+}
+
+// Attachment is a file that goes with every message of a campaign.
+type Attachment struct {
+	Filename    string // base name, any script
+	ContentType string // a checked media type without CR or LF
+	ContentRef
+}
+
+// Relay is where a campaign hands in its messages. Host, Port and Username
+// together identify a relay and its budget.
+type Relay struct {
+	Host string
+	Port int
+	// UseTLS: implicit TLS on port 465 and STARTTLS elsewhere. False means
+	// plain text, on any port.
+	UseTLS   bool
+	Username string
+	// SealedPassword is the password's ciphertext; nil when there is none,
+	// when the relay is the default one, or after the campaign's end.
+	SealedPassword []byte
+	// Default: the password is the service configuration's.
+	Default bool
+}
+
+// Selection narrows the audience. The zero value means all contacts.
+type Selection struct {
+	// Tags: contacts that have any of them.
+	Tags []string
+	// Addresses: these contacts only.
+	Addresses []string
+}
+
+// Totals counts a campaign's recipients. Pending is by subtraction, so the
+// parts make Total at every moment.
+type Totals struct {
+	Total      int64 // recipients frozen so far; all of them once Final
+	Sent       int64
+	Failed     int64
+	Unknown    int64
+	Suppressed int64
+	// Final: the audience is frozen, Total does not grow any more.
+	Final bool
+	// Chunks and ChunksDone count the audience's chunks. A campaign is
+	// complete when it is Final and they are equal.
+	Chunks     int64
+	ChunksDone int64
+	UpdatedAt  time.Time // of the last change; zero before the first
+}
+
+// Pending counts recipients without a terminal state.
+func (t Totals) Pending() int64 { return t.Total - t.Sent - t.Failed - t.Unknown - t.Suppressed }
+
+// Complete says whether every recipient has a terminal state and every chunk
+// is closed.
+func (t Totals) Complete() bool { return t.Final && t.Chunks == t.ChunksDone && t.Pending() == 0 }
+
+// Count adds n deliveries of a state. Pending adds nothing.
+func (t *Totals) Count(state DeliveryState, n int64) {
+	switch state {
+	case DeliverySent:
+		t.Sent += n
+	case DeliveryFailed:
+		t.Failed += n
+	case DeliveryUnknown:
+		t.Unknown += n
+	case DeliverySuppressed:
+		t.Suppressed += n
+	case DeliveryPending:
+	}
+}

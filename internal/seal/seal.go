@@ -1,0 +1,140 @@
+// Package seal encrypts what must not be read from the store: relay
+// passwords, letters and attachments. It is AES-256-GCM from the standard
+// library with a random nonce for every sealing.
+package seal
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/rand"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// KeySize is the length of a key in octets.
+const KeySize = 32
+
+// keyIDSize is the length of the key's name in front of each ciphertext: it
+// tells a wrong key from a damaged ciphertext.
+const keyIDSize = 4
+
+// ErrWrongKey is returned by Open for what another key has sealed.
+var ErrWrongKey = errors.New("seal: sealed with another key than the one configured (ENCRYPTION_KEY, or the key file in DATA_DIR)")
+
+// ErrDamaged is returned by Open for what is not as Seal made it, or was
+// sealed for another context.
+var ErrDamaged = errors.New("seal: damaged ciphertext, or one that belongs elsewhere")
+
+// Sealer seals and opens with one key.
+type Sealer struct {
+	key  []byte
+	id   [keyIDSize]byte
+	aead cipher.AEAD
+}
+
+// New makes a Sealer of a key of KeySize random octets.
+func New(key []byte) (*Sealer, error) {
+	if len(key) != KeySize {
+		return nil, fmt.Errorf("seal: a key has %d octets, not %d", KeySize, len(key))
+	}
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, fmt.Errorf("seal: %w", err)
+	}
+	aead, err := cipher.NewGCMWithRandomNonce(block)
+	if err != nil {
+		return nil, fmt.Errorf("seal: %w", err)
+	}
+	s := &Sealer{key: append([]byte(nil), key...), aead: aead}
+	sum := sha256.Sum256(append([]byte("postern key id\x00"), key...))
+	copy(s.id[:], sum[:])
+	return s, nil
+}
+
+// Seal encrypts plain. context says what it is and whose; Open needs the same
+// one, so a ciphertext cannot be moved to another row.
+func (s *Sealer) Seal(plain []byte, context string) []byte {
+	out := make([]byte, keyIDSize, keyIDSize+len(plain)+s.aead.Overhead())
+	copy(out, s.id[:])
+	return s.aead.Seal(out, nil, plain, []byte(context))
+}
+
+// Open decrypts what Seal made for the same context. ErrWrongKey, ErrDamaged.
+func (s *Sealer) Open(sealed []byte, context string) ([]byte, error) {
+	if len(sealed) < keyIDSize {
+		return nil, ErrDamaged
+	}
+	if [keyIDSize]byte(sealed[:keyIDSize]) != s.id {
+		return nil, ErrWrongKey
+	}
+	plain, err := s.aead.Open(nil, nil, sealed[keyIDSize:], []byte(context))
+	if err != nil {
+		return nil, ErrDamaged
+	}
+	return plain, nil
+}
+
+// Derive makes a further key of KeySize octets for another purpose, which
+// tells nothing about the sealing key (HKDF, RFC 5869).
+func (s *Sealer) Derive(purpose string) ([]byte, error) {
+	return hkdf.Key(sha256.New, s.key, nil, purpose, KeySize)
+}
+
+// LoadOrCreateKey reads the key file in dir, or makes it with a new random
+// key and mode 0600. Whoever loses the file loses what was sealed with it.
+func LoadOrCreateKey(dir string) ([]byte, error) {
+	path := filepath.Join(dir, "encryption.key")
+	key, err := os.ReadFile(path) //nolint:gosec // G304: the operator names the directory
+	if errors.Is(err, fs.ErrNotExist) {
+		return createKey(path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the encryption key: %w", err)
+	}
+	if len(key) != KeySize {
+		return nil, fmt.Errorf("the encryption key %s has %d octets instead of %d: put the right file back, or remove it and lose what it sealed", path, len(key), KeySize)
+	}
+	return key, nil
+}
+
+func createKey(path string) ([]byte, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, fmt.Errorf("make the directory of the encryption key: %w", err)
+	}
+	key := make([]byte, KeySize)
+	_, _ = rand.Read(key) // never fails: crypto/rand aborts the program instead
+	// Written aside, synced, then linked: a crash leaves a whole key or none,
+	// and of two starts at once the second uses the first one's.
+	tmp, err := os.CreateTemp(filepath.Dir(path), ".encryption.key-*")
+	if err != nil {
+		return nil, fmt.Errorf("write the encryption key: %w", err)
+	}
+	defer func() { _ = os.Remove(tmp.Name()) }()
+	if _, err = tmp.Write(key); err == nil {
+		err = tmp.Sync()
+	}
+	if err = errors.Join(err, tmp.Close()); err != nil {
+		return nil, fmt.Errorf("write the encryption key: %w", err)
+	}
+	switch err = os.Link(tmp.Name(), path); {
+	case errors.Is(err, fs.ErrExist):
+		return LoadOrCreateKey(filepath.Dir(path))
+	case err != nil:
+		return nil, fmt.Errorf("write the encryption key: %w", err)
+	}
+	return key, syncDir(filepath.Dir(path))
+}
+
+// syncDir makes the directory's new entry durable.
+func syncDir(dir string) error {
+	d, err := os.Open(dir) //nolint:gosec // G304: the operator names the directory
+	if err != nil {
+		return fmt.Errorf("sync the directory of the encryption key: %w", err)
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

@@ -1,0 +1,277 @@
+// Package store is the contract between Postern and where its state lives.
+// Two packages below it keep the contract, and storetest holds both to it.
+//
+// # Contract
+//
+// Durable: when a method that writes returns nil, its write survives the
+// immediate death of the process (and, in DynamoDB, of the machine).
+//
+// Atomic: a method that writes does all that its comment says or nothing,
+// except where the comment says otherwise.
+//
+// Consistent: every read sees every write that returned before it began,
+// from any task. DueLeases is the one exception: it is a hint.
+//
+// Errors: a *campaign.Error with one of the codes that the method names.
+// Besides those, every method may return
+//   - CodeUnavailable: throttled, out of reach, or timed out, after the
+//     implementation's own retries. A write may or may not have been applied;
+//     calling the same method again with the same arguments is always safe and
+//     tells which: a write that has been applied already is recognised as
+//     one's own and returns nil.
+//   - the context's error, when it ended first; the same holds for writes.
+//
+// Implementations are safe for concurrent use. Times are UTC and keep
+// milliseconds at least. Zero times, nil slices and empty ones come back as
+// zero and with length 0.
+package store
+
+import (
+	"context"
+	"time"
+
+	"postern/internal/campaign"
+)
+
+// Store is everything that Postern keeps.
+type Store interface {
+	Contacts
+	Campaigns
+	Work
+
+	// Ping says whether the store answers and its tables or buckets are
+	// there, with an error for the person who can mend it.
+	Ping(ctx context.Context) error
+	// Close lets go of the store's resources. No method may run or follow.
+	Close() error
+}
+
+// Contacts is the address book.
+type Contacts interface {
+	// UpsertContacts makes the changes, each of them atomic by itself. The
+	// changes are valid and have distinct keys. A contact that is not there
+	// is made: active unless the change says otherwise, CreatedAt = at.
+	// UpdatedAt becomes at. On an error some changes may have been made;
+	// calling again makes the rest.
+	UpsertContacts(ctx context.Context, changes []campaign.ContactChange, at time.Time) error
+
+	// UpdateContact makes one change to a contact that is there, and returns
+	// the contact as it is then. CodeNotFound.
+	UpdateContact(ctx context.Context, change campaign.ContactChange, at time.Time) (campaign.Contact, error)
+
+	// DeleteContact takes a contact away. CodeNotFound.
+	DeleteContact(ctx context.Context, key string) error
+
+	// GetContacts gives the contacts that are there of up to any number of
+	// distinct keys, in no particular order. A key without a contact is left
+	// out.
+	GetContacts(ctx context.Context, keys []string) ([]campaign.Contact, error)
+
+	// ListContacts gives up to limit (at least 1) contacts behind the cursor,
+	// "" for the first page, and the next page's cursor, "" when there is
+	// none. Every contact that is there during the whole listing is listed
+	// exactly once; the order is the store's own. A page may be shorter than
+	// limit, even empty, and still have a next one. CodeInvalid with field
+	// "cursor" where the cursor is not one of this listing's.
+	ListContacts(ctx context.Context, cursor string, limit int) (contacts []campaign.Contact, next string, err error)
+}
+
+// NewCampaign is what Accept makes durable at once.
+type NewCampaign struct {
+	// Campaign is pending; its ID is a UUIDv7, so that ids sort by age.
+	Campaign campaign.Campaign
+	// Content holds, by digest, all that the campaign's ContentRefs name.
+	Content map[string][]byte
+	// IdempotencyKey may be "". RequestDigest tells whether the same key
+	// came with the same request.
+	IdempotencyKey string
+	RequestDigest  string
+}
+
+// IdempotencyFor is how long an Idempotency-Key is remembered at least.
+const IdempotencyFor = 7 * 24 * time.Hour
+
+// Campaigns keeps campaigns and what they send.
+type Campaigns interface {
+	// CreateCampaign stores the campaign, its content, its free control lease
+	// (Key.Number 0, due at CreatedAt) and its Idempotency-Key together: on
+	// an error there is no campaign, and no content stays behind unless the
+	// process dies in the middle. When the key is known with the same digest
+	// it returns the campaign of that key (as first stored) and created
+	// false. CodeKeyReused when the key came with another digest;
+	// CodeConflict while another call with the key is under way, or when the
+	// campaign's ID is taken.
+	CreateCampaign(ctx context.Context, n NewCampaign) (c campaign.Campaign, created bool, err error)
+
+	// GetCampaign gives one campaign. CodeNotFound.
+	GetCampaign(ctx context.Context, id string) (campaign.Campaign, error)
+
+	// ListCampaigns gives up to limit campaigns, newest id first; cursor,
+	// next and errors as in ListContacts.
+	ListCampaigns(ctx context.Context, cursor string, limit int) (campaigns []campaign.Campaign, next string, err error)
+
+	// Transition moves a campaign to a status. Started and terminal statuses
+	// set StartedAt or FinishedAt to At, UpdatedAt becomes At, Reason is
+	// stored. A terminal status erases SealedPassword and Notice in the same
+	// write. When the campaign is in To already it returns the campaign
+	// unchanged and nil. CodeConflict when its status cannot become To by
+	// campaign.Status.CanBecome; CodeNotFound. It returns the campaign as it
+	// is then.
+	Transition(ctx context.Context, id string, t Transition) (campaign.Campaign, error)
+
+	// SetNotice stores the campaign's Notice, and at as UpdatedAt. A terminal
+	// campaign is left as it is, with nil. CodeNotFound.
+	SetNotice(ctx context.Context, id, notice string, at time.Time) error
+
+	// GetContent gives content of a campaign by its digest, as it was stored.
+	// CodeNotFound.
+	GetContent(ctx context.Context, campaignID, digest string) ([]byte, error)
+
+	// Totals counts a campaign's recipients with a number of reads that does
+	// not grow with the campaign. A campaign that is not there has zero
+	// totals. Checkpoints that returned before the call are all counted.
+	Totals(ctx context.Context, campaignID string) (campaign.Totals, error)
+}
+
+// Transition is a change of a campaign's status.
+type Transition struct {
+	To     campaign.Status
+	Reason string
+	At     time.Time
+}
+
+// LeaseKey names a unit of leased work. Number 0 is the campaign's control
+// lease: freezing the audience, then seeing the campaign to its end. Numbers
+// from 1 are the chunks of its audience.
+type LeaseKey struct {
+	CampaignID string
+	Number     int
+}
+
+// Lease is the state of a unit of work and of who works on it.
+//
+// Fence rises by one at each acquisition. Version rises by one at every
+// write, acquisition included, so a watcher that sees an unchanged version
+// for the lease time, on its own monotonic clock, may take the lease over.
+// Each method below that takes a held lease writes under the condition that
+// Fence and Version are still those of its argument, and returns the lease as
+// it is then (Version + 1). When they are not, and the write that changed
+// them was not this very call's own (see the package comment), it returns
+// CodeConflict: the lease is lost.
+type Lease struct {
+	Key     LeaseKey
+	Owner   string // "" when free
+	Fence   int64
+	Version int64
+	// DueAt is when the work may be taken up. Zero when Closed.
+	DueAt time.Time
+	// Closed: nothing is left to do; the lease is in no DueLeases answer and
+	// cannot be acquired.
+	Closed bool
+
+	// Freeze is the control lease's state; zero in chunks.
+	Freeze Freeze
+	// Size is the number of recipients of a chunk; 0 in the control lease.
+	Size int
+	// Progress is the chunk's state; zero in the control lease.
+	Progress campaign.Progress
+}
+
+// Freeze is how far the freezing of an audience is.
+type Freeze struct {
+	Cursor string // of the listing of contacts; the engine's to interpret
+	Chunks int    // chunks stored so far; they have the numbers 1..Chunks
+	Final  bool   // no chunk will be added
+}
+
+// Chunk is a piece of audience to store. Its number is the control lease's
+// Freeze.Chunks + 1.
+type Chunk struct {
+	Size   int
+	Packed []byte // campaign.Audience.Pack, at most MaxChunkOctets
+	DueAt  time.Time
+}
+
+// MaxChunkOctets bounds a packed chunk, well below the 400 KB of a DynamoDB
+// item; MaxChunkRecipients bounds its recipients.
+const (
+	MaxChunkOctets     = 300 << 10
+	MaxChunkRecipients = 1000
+)
+
+// Checkpoint is what a worker has found out about a chunk since the last one.
+type Checkpoint struct {
+	// Deliveries are the rows to write, at most MaxCheckpoint, with distinct
+	// indexes. Terminal ones were not settled before; pending ones are
+	// written too where there is something to tell (none is required).
+	Deliveries []campaign.Delivery
+	// Progress is the chunk's whole new progress: the terminal deliveries
+	// are in its Settled set.
+	Progress campaign.Progress
+}
+
+// MaxCheckpoint is the largest number of deliveries in a checkpoint: a
+// DynamoDB transaction has 100 items at most, two of which are the lease and
+// the totals.
+const MaxCheckpoint = 98
+
+// Work keeps leases, audiences and deliveries.
+type Work interface {
+	// DueLeases names up to limit leases that are not closed and due at now,
+	// held ones included, in an order that does not starve any. It is a hint:
+	// it may miss the writes of the last seconds and name leases that are not
+	// due any more.
+	DueLeases(ctx context.Context, now time.Time, limit int) ([]LeaseKey, error)
+
+	// GetLease gives a lease. CodeNotFound.
+	GetLease(ctx context.Context, key LeaseKey) (Lease, error)
+
+	// AcquireLease makes owner, which names one start of one task and is
+	// never used again, the holder, if the lease is still as seen. The caller
+	// has made sure that the lease is free or that its holder is gone. It
+	// returns the lease as it is then: Fence + 1, Version + 1. CodeConflict
+	// when the lease was changed or closed meanwhile; CodeNotFound.
+	AcquireLease(ctx context.Context, seen Lease, owner string) (Lease, error)
+
+	// RenewLease tells watchers that the holder lives.
+	RenewLease(ctx context.Context, held Lease) (Lease, error)
+
+	// ReleaseLease makes the lease free, to be taken up from dueAt on.
+	ReleaseLease(ctx context.Context, held Lease, dueAt time.Time) (Lease, error)
+
+	// CloseLease ends the work on a lease without a result, for campaigns
+	// that are over.
+	CloseLease(ctx context.Context, held Lease) (Lease, error)
+
+	// AddChunk stores a chunk with its free lease, adds its Size and itself
+	// to the totals, and moves the control lease's Freeze.Cursor to cursor
+	// and Freeze.Chunks up by one, all together.
+	AddChunk(ctx context.Context, control Lease, chunk Chunk, cursor string) (Lease, error)
+
+	// FinishFreeze marks the control lease's Freeze and the totals Final.
+	FinishFreeze(ctx context.Context, control Lease) (Lease, error)
+
+	// GetAudience gives a chunk's packed audience. CodeNotFound.
+	GetAudience(ctx context.Context, key LeaseKey) ([]byte, error)
+
+	// Checkpoint stores the deliveries, the chunk's progress and the totals
+	// (each terminal delivery counts once) together.
+	Checkpoint(ctx context.Context, held Lease, cp Checkpoint) (Lease, error)
+
+	// FinishChunk closes a chunk all of whose recipients are settled, and
+	// counts it as done in the totals. Before that it applies the statistics:
+	// for each of the keys (the contacts to whom a message was sent; ones
+	// that are gone are passed over) EmailCount + 1, LastEmailSent =
+	// sent.At, LastCampaign = the campaign, unless LastCampaign is the
+	// campaign already.
+	FinishChunk(ctx context.Context, held Lease, sent Sent) (Lease, error)
+
+	// Deliveries gives all stored deliveries of a chunk, by index.
+	Deliveries(ctx context.Context, key LeaseKey) ([]campaign.Delivery, error)
+}
+
+// Sent names the contacts whose statistics a chunk changes.
+type Sent struct {
+	Keys []string
+	At   time.Time
+}
