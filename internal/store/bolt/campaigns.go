@@ -1,0 +1,162 @@
+package bolt
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"time"
+
+	"postern/internal/campaign"
+	"postern/internal/store"
+)
+
+// campaignValue is what is stored of a campaign, as JSON with these names and
+// those of campaign.Campaign.
+type campaignValue struct {
+	Campaign campaign.Campaign
+	Token    token // of the CreateCampaign call
+}
+
+func errNoCampaign() error { return campaign.Errorf(campaign.CodeNotFound, "Campaign not found") }
+
+// GetCampaign implements store.Campaigns.
+func (s *Store) GetCampaign(ctx context.Context, id string) (campaign.Campaign, error) {
+	var out campaign.Campaign
+	err := s.view(ctx, func(t *tx) error {
+		v, err := t.campaign(id)
+		out = v.Campaign
+		return err
+	})
+	return out, err
+}
+
+// ListCampaigns implements store.Campaigns.
+func (s *Store) ListCampaigns(ctx context.Context, cursor string, limit int) ([]campaign.Campaign, string, error) {
+	before, err := decodeCursor(campaignListing, cursor)
+	if err != nil {
+		return nil, "", err
+	}
+	var out []campaign.Campaign
+	next := ""
+	err = s.view(ctx, func(t *tx) error {
+		c := t.cursor(campaignsBucket)
+		key, value := c.Last()
+		if before != nil {
+			if found, _ := c.Seek(before); found != nil {
+				key, value = c.Prev()
+			}
+		}
+		var last []byte
+		for ; key != nil; key, value = c.Prev() {
+			if len(out) == limit {
+				next = encodeCursor(campaignListing, last)
+				return nil
+			}
+			v, err := decodeCampaign(key, value)
+			if err != nil {
+				return err
+			}
+			out, last = append(out, v.Campaign), key
+		}
+		return nil
+	})
+	return out, next, err
+}
+
+// Transition implements store.Campaigns.
+func (s *Store) Transition(ctx context.Context, id string, to store.Transition) (campaign.Campaign, error) {
+	return s.changeCampaign(ctx, id, func(c *campaign.Campaign) (bool, error) {
+		if c.Status == to.To {
+			return false, nil
+		}
+		if !c.Status.CanBecome(to.To) {
+			return false, campaign.Errorf(campaign.CodeConflict, "a campaign that is %s cannot become %s", c.Status, to.To)
+		}
+		at := milliseconds(to.At)
+		c.Status, c.Reason, c.UpdatedAt = to.To, to.Reason, at
+		switch {
+		case to.To.Terminal():
+			c.FinishedAt, c.Notice, c.Relay.SealedPassword = at, "", nil
+		case to.To == campaign.StatusInProgress:
+			c.StartedAt = at
+		}
+		return true, nil
+	})
+}
+
+// SetNotice implements store.Campaigns.
+func (s *Store) SetNotice(ctx context.Context, id, notice string, at time.Time) error {
+	_, err := s.changeCampaign(ctx, id, func(c *campaign.Campaign) (bool, error) {
+		if c.Status.Terminal() {
+			return false, nil
+		}
+		c.Notice, c.UpdatedAt = notice, milliseconds(at)
+		return true, nil
+	})
+	return err
+}
+
+// changeCampaign stores what change makes of a campaign, unless it says that
+// there is nothing to change, and returns the campaign.
+func (s *Store) changeCampaign(ctx context.Context, id string, change func(*campaign.Campaign) (bool, error)) (campaign.Campaign, error) {
+	var out campaign.Campaign
+	err := s.update(ctx, func(t *tx) error {
+		v, err := t.campaign(id)
+		if err != nil {
+			return err
+		}
+		changed, err := change(&v.Campaign)
+		if err != nil {
+			return err
+		}
+		out = v.Campaign
+		if !changed {
+			return nil
+		}
+		return t.putCampaign(v)
+	})
+	if err != nil {
+		return campaign.Campaign{}, err
+	}
+	return out, nil
+}
+
+// GetContent implements store.Campaigns.
+func (s *Store) GetContent(ctx context.Context, campaignID, digest string) ([]byte, error) {
+	var out []byte
+	err := s.view(ctx, func(t *tx) error {
+		value := t.get(contentBucket, contentKey(campaignID, digest))
+		if value == nil {
+			return campaign.Errorf(campaign.CodeNotFound, "Content not found")
+		}
+		out = bytes.Clone(value)
+		return nil
+	})
+	return out, err
+}
+
+func contentKey(id, digest string) []byte { return []byte(id + digest) }
+
+func (t *tx) campaign(id string) (campaignValue, error) {
+	value := t.get(campaignsBucket, []byte(id))
+	if value == nil {
+		return campaignValue{}, errNoCampaign()
+	}
+	return decodeCampaign([]byte(id), value)
+}
+
+func (t *tx) putCampaign(v campaignValue) error {
+	value, err := json.Marshal(v)
+	if err != nil {
+		return campaign.Wrap(campaign.CodeInternal, err, "cannot encode campaign %s", v.Campaign.ID)
+	}
+	return t.put(campaignsBucket, []byte(v.Campaign.ID), value)
+}
+
+func decodeCampaign(key, value []byte) (campaignValue, error) {
+	var v campaignValue
+	if err := json.Unmarshal(value, &v); err != nil {
+		return campaignValue{}, damaged(campaignsBucket, key, err)
+	}
+	return v, nil
+}

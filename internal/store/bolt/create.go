@@ -1,0 +1,142 @@
+package bolt
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"slices"
+	"time"
+
+	"postern/internal/campaign"
+	"postern/internal/store"
+)
+
+// expiredAtOnce is how many forgotten Idempotency-Keys a new one takes with
+// it: more than one, so that they become fewer, and few, so that it is cheap.
+const expiredAtOnce = 8
+
+// CreateCampaign implements store.Campaigns.
+func (s *Store) CreateCampaign(ctx context.Context, n store.NewCampaign) (c campaign.Campaign, created bool, err error) {
+	v, err := newCampaignValue(n)
+	if err != nil {
+		return campaign.Campaign{}, false, err
+	}
+	err = s.update(ctx, func(t *tx) error {
+		known, found, err := t.knownRequest(n)
+		if err != nil {
+			return err
+		}
+		if found {
+			c, created = known, false
+			return nil
+		}
+		c, created = v.Campaign, true
+		if stored, err := t.campaign(n.Campaign.ID); err == nil {
+			return recogniseCampaign(stored, v.Token, &c)
+		} else if campaign.CodeOf(err) != campaign.CodeNotFound {
+			return err
+		}
+		return t.create(n, v)
+	})
+	if err != nil {
+		return campaign.Campaign{}, false, err
+	}
+	return c, created, nil
+}
+
+// newCampaignValue gives the campaign as it is stored.
+func newCampaignValue(n store.NewCampaign) (campaignValue, error) {
+	c := n.Campaign
+	for _, t := range []*time.Time{&c.CreatedAt, &c.UpdatedAt, &c.StartedAt, &c.FinishedAt} {
+		*t = milliseconds(*t)
+	}
+	// Content is named by its digests in the campaign.
+	arguments, err := json.Marshal([]any{c, n.IdempotencyKey, n.RequestDigest})
+	if err != nil {
+		return campaignValue{}, campaign.Wrap(campaign.CodeInternal, err, "cannot encode campaign %s", c.ID)
+	}
+	return campaignValue{Campaign: c, Token: tokenOf("CreateCampaign", arguments)}, nil
+}
+
+// recogniseCampaign tells a repeated call, which gets the campaign, from one
+// with a taken id.
+func recogniseCampaign(stored campaignValue, own token, c *campaign.Campaign) error {
+	if stored.Token != own {
+		return campaign.Errorf(campaign.CodeConflict, "a campaign with id %s exists already", stored.Campaign.ID)
+	}
+	*c = stored.Campaign
+	return nil
+}
+
+func (t *tx) create(n store.NewCampaign, v campaignValue) error {
+	for digest, content := range n.Content {
+		if err := t.put(contentBucket, contentKey(n.Campaign.ID, digest), content); err != nil {
+			return err
+		}
+	}
+	control := store.Lease{Key: store.LeaseKey{CampaignID: n.Campaign.ID}, DueAt: v.Campaign.CreatedAt}
+	if err := t.addLease(control); err != nil {
+		return err
+	}
+	if err := t.remember(n, v.Campaign.CreatedAt); err != nil {
+		return err
+	}
+	return t.putCampaign(v)
+}
+
+// knownRequest gives the campaign of a known Idempotency-Key.
+func (t *tx) knownRequest(n store.NewCampaign) (c campaign.Campaign, found bool, err error) {
+	if n.IdempotencyKey == "" {
+		return c, false, nil
+	}
+	key := sha256.Sum256([]byte(n.IdempotencyKey))
+	value := t.get(idempotencyBucket, key[:])
+	if value == nil {
+		return c, false, nil
+	}
+	d := newDecoder(value)
+	digest, id := d.string(), d.string()
+	if err := d.done(); err != nil {
+		return c, false, damaged(idempotencyBucket, key[:], err)
+	}
+	if digest != n.RequestDigest {
+		return c, false, campaign.Errorf(campaign.CodeKeyReused, "the Idempotency-Key was used with another request")
+	}
+	v, err := t.campaign(id)
+	return v.Campaign, err == nil, err
+}
+
+// remember stores the Idempotency-Key and forgets some that are old enough.
+func (t *tx) remember(n store.NewCampaign, at time.Time) error {
+	if n.IdempotencyKey == "" {
+		return nil
+	}
+	if err := t.forget(at.Add(-store.IdempotencyFor)); err != nil {
+		return err
+	}
+	key := sha256.Sum256([]byte(n.IdempotencyKey))
+	e := newEncoder(128)
+	e.string(n.RequestDigest)
+	e.string(n.Campaign.ID)
+	if err := t.put(idempotencyBucket, key[:], e); err != nil {
+		return err
+	}
+	return t.put(idempotencyAgeBucket, timeKey(at, key[:]), []byte{})
+}
+
+func (t *tx) forget(before time.Time) error {
+	var old [][]byte
+	c, end := t.cursor(idempotencyAgeBucket), timeKey(before, nil)
+	for key, _ := c.First(); key != nil && string(key) < string(end) && len(old) < expiredAtOnce; key, _ = c.Next() {
+		old = append(old, slices.Clone(key))
+	}
+	for _, key := range old {
+		if err := t.delete(idempotencyBucket, key[timeKeySize:]); err != nil {
+			return err
+		}
+		if err := t.delete(idempotencyAgeBucket, key); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,156 @@
+package storetest
+
+import (
+	"context"
+	"encoding/base64"
+	"strings"
+
+	"postern/internal/campaign"
+)
+
+// listed reads a listing to its end and counts how often each thing that
+// belongs to the test came.
+func listed[T any](k kit, limit int, list func(context.Context, string, int) ([]T, string, error), mine func(T) string) map[string]int {
+	k.Helper()
+	seen := map[string]int{}
+	cursors := map[string]bool{}
+	for cursor := ""; ; {
+		page, next, err := list(k.Context(), cursor, limit)
+		k.ok(err, "listing")
+		if len(page) > limit {
+			k.Fatalf("a page of %d, the limit is %d", len(page), limit)
+		}
+		for _, item := range page {
+			if key := mine(item); key != "" {
+				seen[key]++
+			}
+		}
+		if next == "" {
+			return seen
+		}
+		if cursors[next] {
+			k.Fatalf("the listing goes in a circle at cursor %q", next)
+		}
+		cursors[next], cursor = true, next
+	}
+}
+
+func (k kit) listContacts(limit int) map[string]int {
+	k.Helper()
+	return listed(k, limit, k.s.ListContacts, func(c campaign.Contact) string {
+		if strings.HasPrefix(c.Key(), k.prefix) {
+			return c.Key()
+		}
+		return ""
+	})
+}
+
+func testListContacts(k kit) {
+	want := map[string]int{}
+	for _, key := range k.people(25) {
+		want[key] = 1
+	}
+	for _, limit := range []int{7, 50, 1000} {
+		k.same(k.listContacts(limit), want, "contacts and how often each was listed")
+	}
+}
+
+// testListChanging deletes what was listed and adds others while it lists.
+func testListChanging(k kit) {
+	stay := map[string]int{}
+	for i, key := range k.people(40) {
+		if i%2 == 1 {
+			stay[key] = 1
+		}
+	}
+	extra, removed := 100, map[string]bool{}
+	seen := listed(k, 10, func(ctx context.Context, cursor string, limit int) ([]campaign.Contact, string, error) {
+		page, next, err := k.s.ListContacts(ctx, cursor, limit)
+		for _, c := range page {
+			if strings.HasPrefix(c.Key(), k.prefix) && stay[c.Key()] == 0 && !removed[c.Key()] {
+				removed[c.Key()] = true
+				k.ok(k.s.DeleteContact(ctx, c.Key()), "DeleteContact")
+			}
+		}
+		if extra < 120 {
+			k.upsert(campaign.ContactChange{Address: k.address(extra)})
+			extra++
+		}
+		return page, next, err
+	}, func(c campaign.Contact) string {
+		if stay[c.Key()] == 1 {
+			return c.Key()
+		}
+		return ""
+	})
+	k.same(seen, stay, "contacts that were there all the time, and how often each was listed")
+}
+
+// forgedCursors are cursors that no store gives.
+func forgedCursors() []string {
+	b64 := base64.RawURLEncoding.EncodeToString
+	return []string{
+		"x", "not a cursor", "\x00", "%%%", "'; drop table", strings.Repeat("A", 1<<16), "🙂",
+		b64([]byte("{}")), b64([]byte("ann@example.org")), b64([]byte("0")), b64(nil) + "=", "null", "{}", "-1",
+	}
+}
+
+func (k kit) refusesCursor(err error, cursor string) {
+	k.Helper()
+	k.fails(err, campaign.CodeInvalid, "the listing with forged cursor "+cursor[:min(len(cursor), 40)])
+	for _, fault := range faultsOf(err) {
+		if fault.Field == "cursor" {
+			return
+		}
+	}
+	k.Fatalf("error %v does not name the field cursor", err)
+}
+
+func testForgedContactCursor(k kit) {
+	k.people(3)
+	for _, cursor := range forgedCursors() {
+		_, _, err := k.s.ListContacts(k.Context(), cursor, 10)
+		k.refusesCursor(err, cursor)
+	}
+	k.start()
+	k.start()
+	_, foreign, err := k.s.ListCampaigns(k.Context(), "", 1)
+	k.ok(err, "ListCampaigns")
+	_, _, err = k.s.ListContacts(k.Context(), foreign, 10)
+	k.refusesCursor(err, foreign)
+}
+
+func testForgedCampaignCursor(k kit) {
+	k.start()
+	for _, cursor := range forgedCursors() {
+		_, _, err := k.s.ListCampaigns(k.Context(), cursor, 10)
+		k.refusesCursor(err, cursor)
+	}
+	k.people(2)
+	_, foreign, err := k.s.ListContacts(k.Context(), "", 1)
+	k.ok(err, "ListContacts")
+	if foreign == "" {
+		k.Fatalf("no next page behind the first of two contacts")
+	}
+	_, _, err = k.s.ListCampaigns(k.Context(), foreign, 10)
+	k.refusesCursor(err, foreign)
+}
+
+// testListCampaigns sees newest first with any page size.
+func testListCampaigns(k kit) {
+	mine, want := map[string]bool{}, []string{}
+	for range 7 {
+		id := k.start().ID
+		mine[id], want = true, append([]string{id}, want...)
+	}
+	for _, limit := range []int{3, 1000} {
+		var order []string
+		listed(k, limit, k.s.ListCampaigns, func(c campaign.Campaign) string {
+			if mine[c.ID] {
+				order = append(order, c.ID)
+			}
+			return ""
+		})
+		k.same(order, want, "campaigns in the order of the listing")
+	}
+}
