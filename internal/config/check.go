@@ -1,0 +1,88 @@
+package config
+
+import (
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// check is a rule between variables. The fault is said of the first name.
+type check struct {
+	names []string
+	rule  string
+	holds func(Config) bool
+}
+
+// concerns says whether one of the check's variables is in the set.
+func (k check) concerns(set map[string]bool) bool {
+	return slices.ContainsFunc(k.names, func(name string) bool { return set[name] })
+}
+
+func checks() []check {
+	dynamo := func(c Config) bool { return c.Store == StoreDynamoDB }
+	return []check{
+		{
+			names: []string{"AUTH", "LISTEN_ADDR"},
+			rule: "none is allowed only where LISTEN_ADDR is a loopback address such as 127.0.0.1:8080; " +
+				"none-insecure lets everybody who reaches the port send mail",
+			holds: func(c Config) bool { return c.Auth != AuthNone || loopback(c.ListenAddr) },
+		}, {
+			names: []string{"METRICS_ADDR", "LISTEN_ADDR"},
+			rule:  "must be another address than LISTEN_ADDR",
+			holds: func(c Config) bool { return !overlap(c.ListenAddr, c.MetricsAddr) },
+		}, {
+			names: []string{"ENCRYPTION_KEY", "STORE"},
+			rule:  "is required with STORE=dynamodb; make one with: openssl rand -base64 32",
+			holds: func(c Config) bool { return !dynamo(c) || !c.EncryptionKey.IsZero() },
+		}, {
+			names: []string{"AWS_REGION", "STORE"},
+			rule:  "is required with STORE=dynamodb, such as us-gov-west-1",
+			holds: func(c Config) bool { return !dynamo(c) || c.AWSRegion != "" },
+		}, {
+			names: []string{"SMTP_USERNAME", "SMTP_PASSWORD"},
+			rule:  "must be set together with SMTP_PASSWORD, or neither",
+			holds: func(c Config) bool { return (c.SMTP.Username == "") == c.SMTP.Password.IsZero() },
+		}, {
+			names: []string{"SMTP_SERVER", "SMTP_USERNAME"},
+			rule:  "is required where SMTP_USERNAME is set",
+			holds: func(c Config) bool { return c.SMTP.Username == "" || c.SMTP.Server != "" },
+		}, {
+			names: []string{"SMTP_PORT", "SMTP_SERVER", "RELAY_PORTS"},
+			rule:  "must be one of RELAY_PORTS",
+			holds: func(c Config) bool { return c.SMTP.Server == "" || slices.Contains(c.Relay.Ports, c.SMTP.Port) },
+		}, {
+			names: []string{"RETRY_MIN", "RETRY_MAX"},
+			rule:  "must be at most RETRY_MAX",
+			holds: func(c Config) bool { return c.Retry.Min <= c.Retry.Max },
+		}, {
+			names: []string{"RETRY_FOR", "RETRY_MIN"},
+			rule:  "must be at least RETRY_MIN",
+			holds: func(c Config) bool { return c.Retry.For >= c.Retry.Min },
+		}, {
+			names: []string{"MAX_INFLIGHT_BYTES", "MAX_REQUEST_BYTES"},
+			rule:  "must be at least MAX_REQUEST_BYTES",
+			holds: func(c Config) bool { return c.MaxInFlightBytes >= c.MaxRequestBytes },
+		},
+	}
+}
+
+// loopback says whether only this machine can reach the address.
+func loopback(addr string) bool {
+	name, _, _ := net.SplitHostPort(addr)
+	ip, err := netip.ParseAddr(name)
+	return strings.EqualFold(name, "localhost") || err == nil && ip.Unmap().IsLoopback()
+}
+
+// overlap says whether two addresses cannot both be listened on.
+func overlap(a, b string) bool {
+	hostA, portA, _ := net.SplitHostPort(a)
+	hostB, portB, _ := net.SplitHostPort(b)
+	same := strings.EqualFold(hostA, hostB) || wildcard(hostA) || wildcard(hostB)
+	return same && portA == portB && portA != "0"
+}
+
+func wildcard(name string) bool {
+	ip, err := netip.ParseAddr(name)
+	return name == "" || err == nil && ip.IsUnspecified()
+}

@@ -1,0 +1,269 @@
+package config
+
+import (
+	"encoding/base64"
+	"encoding/pem"
+	"errors"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+func env(vars map[string]string) func(string) string {
+	return func(name string) string { return vars[name] }
+}
+
+func load(t *testing.T, vars map[string]string) Config {
+	t.Helper()
+	c, err := Load(env(vars))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func TestDefaults(t *testing.T) {
+	t.Parallel()
+	want := Config{
+		ListenAddr: "127.0.0.1:8080", MetricsAddr: "127.0.0.1:9090",
+		Store: StoreEmbedded, DataDir: "./data",
+		SMTP:               SMTP{Port: 587, UseTLS: true},
+		Relay:              Relay{Ports: []int{465, 587, 2525}, MaxConnections: 10},
+		Retry:              Retry{Min: time.Minute, Max: time.Hour, For: 24 * time.Hour},
+		ShutdownTimeout:    25 * time.Second,
+		Auth:               AuthNone,
+		MaxRequestBytes:    40 << 20,
+		MaxAttachmentBytes: 25 << 20,
+		MaxInFlightBytes:   96 << 20,
+		LogLevel:           "info",
+	}
+	if got := load(t, nil); !reflect.DeepEqual(got, want) {
+		t.Errorf("defaults:\n%+v\nwant\n%+v", got, want)
+	}
+}
+
+func TestEveryVariable(t *testing.T) {
+	t.Parallel()
+	key := strings.Repeat("k", KeyOctets)
+	vars := map[string]string{
+		"LISTEN_ADDR": "0.0.0.0:80", "METRICS_ADDR": "[::1]:9", "STORE": "dynamodb", "DATA_DIR": "/var/lib/postern",
+		"TABLE_PREFIX": "dev-", "CREATE_TABLES": "TRUE", "DYNAMODB_ENDPOINT": "http://dynamo:8000", "AWS_REGION": "us-gov-west-1",
+		"SMTP_SERVER": "mail.example.org", "SMTP_PORT": "25", "SMTP_USE_TLS": "false",
+		"SMTP_USERNAME": "u", "SMTP_PASSWORD": " p ",
+		"RELAY_ALLOW": "127.0.0.1/8, Mail.Internal,10.1.2.3, ::ffff:192.0.2.1, fd00::/8,", "RELAY_PORTS": "25, 465",
+		"RELAY_MAX_CONNECTIONS": "3", "RELAY_RATE": "0.5",
+		"RETRY_MIN": "100ms", "RETRY_MAX": "2s", "RETRY_FOR": "1m", "SHUTDOWN_TIMEOUT": "5s",
+		"VPC_ENABLED": "1", "AUTH": "none-insecure", "ENCRYPTION_KEY": base64.StdEncoding.EncodeToString([]byte(key)) + "\n",
+		"CORS_ORIGINS": "https://a.example.org, http://localhost:3000,null", "LOG_LEVEL": "debug",
+		"MAX_REQUEST_BYTES": "2048", "MAX_ATTACHMENT_BYTES": "1024", "MAX_INFLIGHT_BYTES": "4096",
+	}
+	c := load(t, vars)
+	for name, got := range map[string]any{
+		"hosts":    c.Relay.Allow.Hosts,
+		"password": c.SMTP.Password.Reveal(),
+		"key":      c.EncryptionKey.Reveal(),
+		"origins":  c.CORSOrigins,
+		"ports":    c.Relay.Ports,
+		"retry":    c.Retry,
+		"vpc":      c.VPCEnabled && c.CreateTables && !c.SMTP.UseTLS,
+	} {
+		want := map[string]any{
+			"hosts":    []string{"mail.internal"},
+			"password": " p ",
+			"key":      key,
+			"origins":  []string{"https://a.example.org", "http://localhost:3000", "null"},
+			"ports":    []int{25, 465},
+			"retry":    Retry{Min: 100 * time.Millisecond, Max: 2 * time.Second, For: time.Minute},
+			"vpc":      true,
+		}[name]
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %v, want %v", name, got, want)
+		}
+	}
+	var networks []string
+	for _, n := range c.Relay.Allow.Networks {
+		networks = append(networks, n.String())
+	}
+	if want := []string{"127.0.0.0/8", "10.1.2.3/32", "192.0.2.1/32", "fd00::/8"}; !slices.Equal(networks, want) {
+		t.Errorf("networks %v, want %v", networks, want)
+	}
+}
+
+// TestFaults gives each variable a value that breaks its rule.
+func TestFaults(t *testing.T) {
+	t.Parallel()
+	tests := []struct{ name, value, rule string }{
+		{"LISTEN_ADDR", "8080", "host:port"},
+		{"LISTEN_ADDR", "a b:80", "host:port"},
+		{"LISTEN_ADDR", "127.0.0.1:http", "host:port"},
+		{"METRICS_ADDR", "127.0.0.1:99999", "host:port"},
+		{"STORE", "mysql", "embedded dynamodb"},
+		{"DATA_DIR", "a\x00b", "control"},
+		{"TABLE_PREFIX", "a/b", "a-z"},
+		{"CREATE_TABLES", "maybe", "true or false"},
+		{"DYNAMODB_ENDPOINT", "dynamo:8000", "URL"},
+		{"SMTP_SERVER", "smtp://mail", "host name"},
+		{"SMTP_SERVER", "mail:25", "host name"},
+		{"SMTP_PORT", "0", "1 to 65535"},
+		{"SMTP_PORT", "+587", "1 to 65535"},
+		{"SMTP_USE_TLS", "starttls", "true or false"},
+		{"RELAY_ALLOW", "10.0.0.0/33", "CIDRs"},
+		{"RELAY_PORTS", ",", "one at least"},
+		{"RELAY_PORTS", "465,smtp", "1 to 65535"},
+		{"RELAY_CA_FILE", filepath.Join(t.TempDir(), "none.pem"), "can be read"},
+		{"RELAY_MAX_CONNECTIONS", "0", "from 1 to 1000"},
+		{"RELAY_RATE", "-1", "from 0 up"},
+		{"RELAY_RATE", "NaN", "from 0 up"},
+		{"RETRY_MIN", "60", "duration"},
+		{"RETRY_MAX", "-1h", "duration"},
+		{"RETRY_FOR", "0s", "duration"},
+		{"SHUTDOWN_TIMEOUT", "soon", "duration"},
+		{"VPC_ENABLED", "vpce-1", "true or false"},
+		{"AUTH", "token", "none none-insecure"},
+		{"ENCRYPTION_KEY", "c2hvcnQ=", "32 octets"},
+		{"CORS_ORIGINS", "https://a.example.org/", "without path"},
+		{"CORS_ORIGINS", "https://*.example.org", "without path"},
+		{"CORS_ORIGINS", "*,https://a.example.org", "* alone"},
+		{"LOG_LEVEL", "loud", "trace debug info"},
+		{"MAX_REQUEST_BYTES", "10MB", "whole number"},
+		{"MAX_ATTACHMENT_BYTES", "-1", "whole number"},
+		{"MAX_INFLIGHT_BYTES", "1", "whole number"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name+"="+tt.value, func(t *testing.T) {
+			t.Parallel()
+			fault := onlyFault(t, map[string]string{tt.name: tt.value})
+			if fault.Name != tt.name || !strings.Contains(fault.Rule, tt.rule) {
+				t.Errorf("fault %+v, want %s with %q", fault, tt.name, tt.rule)
+			}
+		})
+	}
+}
+
+func TestChecksBetweenVariables(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		fault string
+		vars  map[string]string
+	}{
+		{"AUTH", map[string]string{"LISTEN_ADDR": ":8080"}},
+		{"AUTH", map[string]string{"LISTEN_ADDR": "192.0.2.1:8080"}},
+		{"METRICS_ADDR", map[string]string{"METRICS_ADDR": "127.0.0.1:8080"}},
+		{"METRICS_ADDR", map[string]string{"METRICS_ADDR": ":8080"}},
+		{"ENCRYPTION_KEY", map[string]string{"STORE": "dynamodb", "AWS_REGION": "us-gov-west-1"}},
+		{"AWS_REGION", map[string]string{"STORE": "dynamodb", "ENCRYPTION_KEY": base64.StdEncoding.EncodeToString(make([]byte, KeyOctets))}},
+		{"SMTP_USERNAME", map[string]string{"SMTP_SERVER": "mail", "SMTP_PASSWORD": "p"}},
+		{"SMTP_USERNAME", map[string]string{"SMTP_SERVER": "mail", "SMTP_USERNAME": "u"}},
+		{"SMTP_SERVER", map[string]string{"SMTP_USERNAME": "u", "SMTP_PASSWORD": "p"}},
+		{"SMTP_PORT", map[string]string{"SMTP_SERVER": "mail", "SMTP_PORT": "25"}},
+		{"RETRY_MIN", map[string]string{"RETRY_MIN": "2h"}},
+		{"RETRY_FOR", map[string]string{"RETRY_FOR": "1s"}},
+		{"MAX_INFLIGHT_BYTES", map[string]string{"MAX_INFLIGHT_BYTES": "2048"}},
+	}
+	for _, tt := range tests {
+		if fault := onlyFault(t, tt.vars); fault.Name != tt.fault {
+			t.Errorf("%v: fault %+v, want one of %s", tt.vars, fault, tt.fault)
+		}
+	}
+}
+
+func TestAllowedTogether(t *testing.T) {
+	t.Parallel()
+	for _, vars := range []map[string]string{
+		{"LISTEN_ADDR": "localhost:8080"},
+		{"LISTEN_ADDR": "[::1]:8080"},
+		{"LISTEN_ADDR": "127.0.0.1:0", "METRICS_ADDR": "127.0.0.1:0"},
+		{"LISTEN_ADDR": ":8080", "AUTH": "none-insecure"},
+		{"CORS_ORIGINS": "*"},
+	} {
+		if _, err := Load(env(vars)); err != nil {
+			t.Errorf("%v: %v", vars, err)
+		}
+	}
+}
+
+func TestAllFaultsAtOnceAndNoSecret(t *testing.T) {
+	t.Parallel()
+	_, err := Load(env(map[string]string{
+		"LISTEN_ADDR": "x", "AUTH": "x", "SMTP_PORT": "x", "SMTP_SERVER": "m", "RETRY_MIN": "2h",
+		"SMTP_PASSWORD": "hunter2", "ENCRYPTION_KEY": "aHVudGVyMg==", "DYNAMODB_ENDPOINT": "http://u:hunter2@d",
+	}))
+	faults, ok := errors.AsType[*Error](err)
+	if !ok {
+		t.Fatalf("error %T, want *Error", err)
+	}
+	var names []string
+	for _, f := range faults.Faults {
+		names = append(names, f.Name)
+		if !strings.Contains(err.Error(), f.Name+" "+f.Rule) {
+			t.Errorf("message lacks %+v", f)
+		}
+	}
+	want := []string{"LISTEN_ADDR", "AUTH", "ENCRYPTION_KEY", "DYNAMODB_ENDPOINT", "SMTP_PORT", "SMTP_USERNAME", "RETRY_MIN"}
+	if !slices.Equal(names, want) {
+		t.Errorf("faults of %v, want %v", names, want)
+	}
+	if strings.Contains(err.Error(), "hunter2") || strings.Contains(err.Error(), "aHVudGVyMg") {
+		t.Errorf("a secret is in %q", err)
+	}
+}
+
+func TestRelayCAFile(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewTLSServer(nil)
+	defer server.Close()
+	path := filepath.Join(t.TempDir(), "ca.pem")
+	block := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	if err := os.WriteFile(path, block, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	roots := load(t, map[string]string{"RELAY_CA_FILE": path}).Relay.Roots
+	if roots == nil {
+		t.Fatal("no roots")
+	}
+	with, without := roots.Clone(), roots
+	with.AddCert(server.Certificate())
+	if !with.Equal(without) {
+		t.Error("the file's certificate is not among the roots")
+	}
+	if err := os.WriteFile(path, []byte("not PEM"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if fault := onlyFault(t, map[string]string{"RELAY_CA_FILE": path}); fault.Name != "RELAY_CA_FILE" {
+		t.Errorf("fault %+v", fault)
+	}
+}
+
+func TestUsageNamesEveryVariable(t *testing.T) {
+	t.Parallel()
+	var out strings.Builder
+	Usage(&out)
+	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+	if len(lines) != len(variables())+1 {
+		t.Errorf("%d lines for %d variables", len(lines), len(variables()))
+	}
+	for i, v := range variables() {
+		if !strings.HasPrefix(lines[i+1], v.name+" ") || !strings.Contains(lines[i+1], v.preset) ||
+			v.unit == "" || !strings.HasSuffix(lines[i+1], v.meaning) {
+			t.Errorf("line %q for %s", lines[i+1], v.name)
+		}
+	}
+}
+
+func onlyFault(t *testing.T, vars map[string]string) Fault {
+	t.Helper()
+	c, err := Load(env(vars))
+	faults, ok := errors.AsType[*Error](err)
+	if !ok || len(faults.Faults) != 1 {
+		t.Fatalf("%v: error %v, want one fault", vars, err)
+	}
+	if !reflect.DeepEqual(c, Config{}) {
+		t.Errorf("%v: a configuration beside the error", vars)
+	}
+	return faults.Faults[0]
+}

@@ -1,0 +1,250 @@
+package config
+
+import (
+	"crypto/x509"
+	"encoding/base64"
+	"fmt"
+	"math"
+	"net"
+	"net/netip"
+	"net/url"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// The functions below read one value each. An error is the rule that the
+// value broke, to stand behind the variable's name.
+
+// into makes a variable's set function of a parser and a place to store what
+// it gives. A variable that is unset and has no default leaves the zero value.
+func into[T any](parse func(string) (T, error), field func(*Config) *T) func(*Config, string) error {
+	return func(c *Config, value string) error {
+		if value == "" {
+			return nil
+		}
+		parsed, err := parse(value)
+		if err != nil {
+			return err
+		}
+		*field(c) = parsed
+		return nil
+	}
+}
+
+// list reads parts between commas; empty parts are passed over.
+func list[T any](parse func(string) (T, error)) func(string) ([]T, error) {
+	return func(value string) ([]T, error) {
+		var all []T
+		for part := range strings.SplitSeq(value, ",") {
+			part = strings.TrimSpace(part)
+			if part == "" {
+				continue
+			}
+			parsed, err := parse(part)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, parsed)
+		}
+		if len(all) == 0 {
+			return nil, fmt.Errorf("must name one at least, not %q", value)
+		}
+		return all, nil
+	}
+}
+
+func oneOf[T ~string](allowed ...T) func(string) (T, error) {
+	return func(value string) (T, error) {
+		if slices.Contains(allowed, T(value)) {
+			return T(value), nil
+		}
+		return "", fmt.Errorf("must be one of %v, not %q", allowed, value)
+	}
+}
+
+func text(value string) (string, error) {
+	if strings.ContainsFunc(value, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		return "", fmt.Errorf("must be without control characters, not %q", value)
+	}
+	return value, nil
+}
+
+func secret(value string) (Secret, error) { return NewSecret(value), nil }
+
+func boolean(value string) (bool, error) {
+	parsed, err := strconv.ParseBool(strings.ToLower(value))
+	if err != nil {
+		return false, fmt.Errorf("must be true or false, not %q", value)
+	}
+	return parsed, nil
+}
+
+func whole[T int | int64](least, most T) func(string) (T, error) {
+	return func(value string) (T, error) {
+		n, err := strconv.ParseInt(value, 10, 64)
+		if err != nil || n < int64(least) || n > int64(most) {
+			return 0, fmt.Errorf("must be a whole number from %d to %d, not %q", least, most, value)
+		}
+		return T(n), nil
+	}
+}
+
+func rate(value string) (float64, error) {
+	n, err := strconv.ParseFloat(value, 64)
+	if err != nil || math.IsNaN(n) || math.IsInf(n, 0) || n < 0 {
+		return 0, fmt.Errorf("must be a number from 0 up, not %q", value)
+	}
+	return n, nil
+}
+
+func duration(value string) (time.Duration, error) {
+	d, err := time.ParseDuration(value)
+	if err != nil || d <= 0 {
+		return 0, fmt.Errorf("must be a duration above 0 such as 500ms, 90s, 15m or 24h, not %q", value)
+	}
+	return d, nil
+}
+
+func port(value string) (int, error) {
+	n, err := strconv.ParseUint(value, 10, 16)
+	if err != nil || n == 0 {
+		return 0, fmt.Errorf("must be a port from 1 to 65535, not %q", value)
+	}
+	return int(n), nil
+}
+
+// address reads a place to listen. Port 0 lets the system choose one.
+func address(value string) (string, error) {
+	name, number, err := net.SplitHostPort(value)
+	if err == nil && name != "" {
+		_, err = host(name)
+	}
+	if err == nil {
+		_, err = strconv.ParseUint(number, 10, 16)
+	}
+	if err != nil {
+		return "", fmt.Errorf("must be host:port with a port from 0 to 65535, such as 127.0.0.1:8080, not %q", value)
+	}
+	return value, nil
+}
+
+// host reads a host name or an IP address, without a port.
+func host(value string) (string, error) {
+	if _, err := netip.ParseAddr(value); err == nil {
+		return value, nil
+	}
+	bad := func(r rune) bool {
+		return r <= ' ' || r == 0x7f || strings.ContainsRune(`:/\@[]<>"'?#%,`, r)
+	}
+	if len(value) > 253 || strings.ContainsFunc(value, bad) {
+		return "", fmt.Errorf("must be a host name or an IP address, without scheme and port, not %q", value)
+	}
+	return value, nil
+}
+
+func relayAllow(value string) (RelayAllow, error) {
+	parts, err := list(text)(value)
+	if err != nil {
+		return RelayAllow{}, err
+	}
+	var allow RelayAllow
+	for _, part := range parts {
+		if network, err := prefix(part); err == nil {
+			allow.Networks = append(allow.Networks, network)
+		} else if name, err := host(part); err == nil {
+			allow.Hosts = append(allow.Hosts, strings.ToLower(name))
+		} else {
+			return RelayAllow{}, fmt.Errorf("must be host names, IP addresses and CIDRs such as 10.0.0.0/8, not %q", part)
+		}
+	}
+	return allow, nil
+}
+
+// prefix reads a CIDR or an address, which is a network of its own.
+func prefix(value string) (netip.Prefix, error) {
+	if ip, err := netip.ParseAddr(value); err == nil {
+		ip = ip.WithZone("").Unmap()
+		return netip.PrefixFrom(ip, ip.BitLen()), nil
+	}
+	network, err := netip.ParsePrefix(value)
+	if err != nil {
+		return netip.Prefix{}, err
+	}
+	return network.Masked(), nil
+}
+
+func tablePrefix(value string) (string, error) {
+	const most = 200 // of the 255 octets of a table's name
+	bad := func(r rune) bool {
+		letter := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'
+		return !letter && r != '_' && r != '-' && r != '.'
+	}
+	if len(value) > most || strings.ContainsFunc(value, bad) {
+		return "", fmt.Errorf("must be at most %d of a-z A-Z 0-9 _ - . and not %q", most, value)
+	}
+	return value, nil
+}
+
+func endpoint(value string) (string, error) {
+	u, err := url.Parse(value)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil {
+		// Not echoed: a URL may hold a password.
+		return "", fmt.Errorf("must be a URL such as http://127.0.0.1:8000, without user and password")
+	}
+	return value, nil
+}
+
+func origins(value string) ([]string, error) {
+	all, err := list(origin)(value)
+	if err != nil {
+		return nil, err
+	}
+	if len(all) > 1 && slices.Contains(all, "*") {
+		return nil, fmt.Errorf("must be * alone or origins without *, not %q", value)
+	}
+	return all, nil
+}
+
+// origin reads what a browser sends as Origin (RFC 6454 section 7).
+func origin(value string) (string, error) {
+	if value == "*" || value == "null" {
+		return value, nil
+	}
+	u, err := url.Parse(value)
+	if err != nil || u.Scheme == "" || u.Host == "" || strings.Contains(u.Host, "*") ||
+		(&url.URL{Scheme: u.Scheme, Host: u.Host}).String() != value {
+		return "", fmt.Errorf("must be origins such as https://pages.example.org, without path and wildcard, not %q", value)
+	}
+	return strings.ToLower(value), nil
+}
+
+func encryptionKey(value string) (Secret, error) {
+	key, err := base64.StdEncoding.DecodeString(value)
+	if err != nil || len(key) != KeyOctets {
+		return Secret{}, fmt.Errorf("must be base64 of %d octets; make one with: openssl rand -base64 %d", KeyOctets, KeyOctets)
+	}
+	return NewSecret(string(key)), nil
+}
+
+func certificates(c *Config, path string) error {
+	if path == "" {
+		return nil
+	}
+	pem, err := os.ReadFile(path) //nolint:gosec // the file that the operator names
+	if err != nil {
+		return fmt.Errorf("must be a file that can be read: %w", err)
+	}
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		// Some images have no certificates of the system; then these are all.
+		pool = x509.NewCertPool()
+	}
+	if !pool.AppendCertsFromPEM(pem) {
+		return fmt.Errorf("must be a PEM file with a certificate at least, not %q", path)
+	}
+	c.Relay.Roots = pool
+	return nil
+}

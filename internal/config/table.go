@@ -1,0 +1,201 @@
+package config
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+// variable is a row of the table: an environment variable.
+type variable struct {
+	name    string
+	preset  string // the default; "" for none
+	unit    string
+	meaning string
+	// verbatim: white space around the value belongs to it.
+	verbatim bool
+	set      func(c *Config, value string) error
+}
+
+// read gives the variable's value, or its default where it is unset.
+func (v variable) read(getenv func(string) string) string {
+	value := getenv(v.name)
+	trimmed := strings.TrimSpace(value)
+	switch {
+	case trimmed == "":
+		return v.preset
+	case v.verbatim:
+		return value
+	default:
+		return trimmed
+	}
+}
+
+// variables is the table.
+func variables() []variable {
+	var all []variable
+	for _, part := range [][]variable{listeners(), stores(), relays(), limits()} {
+		all = append(all, part...)
+	}
+	return all
+}
+
+func listeners() []variable {
+	return []variable{
+		{
+			name: "LISTEN_ADDR", preset: "127.0.0.1:8080", unit: "host:port",
+			meaning: "where the API listens",
+			set:     into(address, func(c *Config) *string { return &c.ListenAddr }),
+		}, {
+			name: "METRICS_ADDR", preset: "127.0.0.1:9090", unit: "host:port",
+			meaning: "where /metrics listens",
+			set:     into(address, func(c *Config) *string { return &c.MetricsAddr }),
+		}, {
+			name: "AUTH", preset: string(AuthNone), unit: "none | none-insecure",
+			meaning: "how callers prove who they are; none only on a loopback LISTEN_ADDR, none-insecure anywhere",
+			set:     into(oneOf(AuthNone, AuthNoneInsecure), func(c *Config) *Auth { return &c.Auth }),
+		}, {
+			name: "VPC_ENABLED", preset: "false", unit: "true | false",
+			meaning: "the service stands behind API Gateway in a VPC: trust its headers",
+			set:     into(boolean, func(c *Config) *bool { return &c.VPCEnabled }),
+		}, {
+			name: "CORS_ORIGINS", unit: "origins, by commas",
+			meaning: "whose pages may call the API; * for all, null for pages opened from a file",
+			set:     into(origins, func(c *Config) *[]string { return &c.CORSOrigins }),
+		},
+	}
+}
+
+func stores() []variable {
+	return []variable{
+		{
+			name: "STORE", preset: string(StoreEmbedded), unit: "embedded | dynamodb",
+			meaning: "where state is kept",
+			set:     into(oneOf(StoreEmbedded, StoreDynamoDB), func(c *Config) *StoreKind { return &c.Store }),
+		}, {
+			name: "DATA_DIR", preset: "./data", unit: "directory",
+			meaning: "the embedded store and its key file",
+			set:     into(text, func(c *Config) *string { return &c.DataDir }),
+		}, {
+			name: "ENCRYPTION_KEY", unit: "base64 of 32 octets",
+			meaning: "seals relay passwords and letters in the store; required with dynamodb, made in DATA_DIR with embedded",
+			set:     into(encryptionKey, func(c *Config) *Secret { return &c.EncryptionKey }),
+		}, {
+			name: "TABLE_PREFIX", unit: "text",
+			meaning: "in front of the DynamoDB tables' names",
+			set:     into(tablePrefix, func(c *Config) *string { return &c.TablePrefix }),
+		}, {
+			name: "CREATE_TABLES", preset: "false", unit: "true | false",
+			meaning: "create missing DynamoDB tables at start; for local use",
+			set:     into(boolean, func(c *Config) *bool { return &c.CreateTables }),
+		}, {
+			name: "DYNAMODB_ENDPOINT", unit: "URL",
+			meaning: "another DynamoDB than the region's, such as DynamoDB Local",
+			set:     into(endpoint, func(c *Config) *string { return &c.DynamoDBEndpoint }),
+		}, {
+			name: "AWS_REGION", unit: "region",
+			meaning: "of the DynamoDB tables; required with dynamodb",
+			set:     into(text, func(c *Config) *string { return &c.AWSRegion }),
+		},
+	}
+}
+
+func relays() []variable {
+	return []variable{
+		{
+			name: "SMTP_SERVER", unit: "host",
+			meaning: "the default relay, for campaigns that name none",
+			set:     into(host, func(c *Config) *string { return &c.SMTP.Server }),
+		}, {
+			name: "SMTP_PORT", preset: "587", unit: "port",
+			meaning: "of the default relay",
+			set:     into(port, func(c *Config) *int { return &c.SMTP.Port }),
+		}, {
+			name: "SMTP_USE_TLS", preset: "true", unit: "true | false",
+			meaning: "implicit TLS on port 465, STARTTLS elsewhere; false sends everything in clear",
+			set:     into(boolean, func(c *Config) *bool { return &c.SMTP.UseTLS }),
+		}, {
+			name: "SMTP_USERNAME", unit: "text",
+			meaning: "at the default relay; unset for no AUTH",
+			set:     into(text, func(c *Config) *string { return &c.SMTP.Username }),
+		}, {
+			name: "SMTP_PASSWORD", unit: "text", verbatim: true,
+			meaning: "at the default relay",
+			set:     into(secret, func(c *Config) *Secret { return &c.SMTP.Password }),
+		}, {
+			name: "RELAY_ALLOW", unit: "hosts and CIDRs, by commas",
+			meaning: "relays that may be used although they are not public, such as 10.0.0.0/8",
+			set:     into(relayAllow, func(c *Config) *RelayAllow { return &c.Relay.Allow }),
+		}, {
+			name: "RELAY_PORTS", preset: "465,587,2525", unit: "ports, by commas",
+			meaning: "ports of relays that may be used; 25 must be asked for",
+			set:     into(list(port), func(c *Config) *[]int { return &c.Relay.Ports }),
+		}, {
+			name: "RELAY_CA_FILE", unit: "PEM file",
+			meaning: "further certificate authorities to trust for relays",
+			set:     certificates,
+		}, {
+			name: "RELAY_MAX_CONNECTIONS", preset: "10", unit: "connections",
+			meaning: "at most, to one relay",
+			set:     into(whole(1, 1000), func(c *Config) *int { return &c.Relay.MaxConnections }),
+		}, {
+			name: "RELAY_RATE", preset: "0", unit: "messages a second",
+			meaning: "at most, to one relay; 0 for no cap",
+			set:     into(rate, func(c *Config) *float64 { return &c.Relay.Rate }),
+		},
+	}
+}
+
+func limits() []variable {
+	return []variable{
+		{
+			name: "RETRY_MIN", preset: "1m", unit: "duration",
+			meaning: "the first delay after a temporary failure",
+			set:     into(duration, func(c *Config) *time.Duration { return &c.Retry.Min }),
+		}, {
+			name: "RETRY_MAX", preset: "1h", unit: "duration",
+			meaning: "the longest delay between two attempts",
+			set:     into(duration, func(c *Config) *time.Duration { return &c.Retry.Max }),
+		}, {
+			name: "RETRY_FOR", preset: "24h", unit: "duration",
+			meaning: "give a recipient up after this time",
+			set:     into(duration, func(c *Config) *time.Duration { return &c.Retry.For }),
+		}, {
+			name: "SHUTDOWN_TIMEOUT", preset: "25s", unit: "duration",
+			meaning: "to finish what is in flight after SIGTERM",
+			set:     into(duration, func(c *Config) *time.Duration { return &c.ShutdownTimeout }),
+		}, {
+			name: "MAX_REQUEST_BYTES", preset: "41943040", unit: "octets",
+			meaning: "of one request's body (40 MiB; base64 makes a file a third larger)",
+			set:     into(whole[int64](1<<10, 1<<30), func(c *Config) *int64 { return &c.MaxRequestBytes }),
+		}, {
+			name: "MAX_ATTACHMENT_BYTES", preset: "26214400", unit: "octets",
+			meaning: "of one campaign's attachments together (25 MiB)",
+			set:     into(whole[int64](0, 1<<30), func(c *Config) *int64 { return &c.MaxAttachmentBytes }),
+		}, {
+			name: "MAX_INFLIGHT_BYTES", preset: "100663296", unit: "octets",
+			meaning: "of all requests' bodies together (96 MiB); beyond it 503",
+			set:     into(whole[int64](1<<10, 1<<40), func(c *Config) *int64 { return &c.MaxInFlightBytes }),
+		}, {
+			name: "LOG_LEVEL", preset: "info", unit: strings.Join(LogLevels, " | "),
+			meaning: "the least important lines to log",
+			set:     into(oneOf(LogLevels...), func(c *Config) *string { return &c.LogLevel }),
+		},
+	}
+}
+
+// Usage prints the table: every variable with its default, unit and meaning.
+func Usage(w io.Writer) {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "VARIABLE\tDEFAULT\tUNIT\tMEANING")
+	for _, v := range variables() {
+		preset := v.preset
+		if preset == "" {
+			preset = "-"
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", v.name, preset, v.unit, v.meaning)
+	}
+	_ = t.Flush() // help that cannot be written helps nobody
+}
