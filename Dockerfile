@@ -1,0 +1,34 @@
+# Postern's image: one static binary on nothing, as a user without a name.
+# Plain docker build makes it, with BuildKit or without.
+FROM golang:1.26 AS build
+WORKDIR /src
+# Modules first: they change less often than the code.
+COPY go.mod go.sum ./
+RUN go mod download
+COPY cmd cmd
+COPY internal internal
+RUN CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags='-s -w' -o /out/server ./cmd/server
+# A volume takes its owner from the directory that the image has in its place.
+RUN mkdir -m 0700 /out/data
+
+FROM scratch
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="postern" \
+      org.opencontainers.image.revision="$REVISION" \
+      org.opencontainers.image.description="A private gate for mail: bulk personalised mail through any SMTP relay"
+# To verify relays and AWS by the public authorities; RELAY_CA_FILE adds others.
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
+COPY --from=build /out/server /server
+COPY --from=build --chown=65532:65532 /out/data /data
+# Loopback inside a container reaches nobody, so the image listens everywhere;
+# the server then refuses to start until AUTH says who may call.
+ENV LISTEN_ADDR=0.0.0.0:8080 \
+    METRICS_ADDR=0.0.0.0:9090 \
+    DATA_DIR=/data
+# The embedded store and its key file. Nothing else is ever written, so the
+# root file system can be read-only.
+VOLUME /data
+EXPOSE 8080 9090
+USER 65532:65532
+HEALTHCHECK --interval=10s --timeout=5s --start-period=15s --retries=3 CMD ["/server", "healthcheck"]
+ENTRYPOINT ["/server"]

@@ -1,0 +1,94 @@
+# Everything that is done to Postern by hand or by machine. Written for GNU
+# make 3.81 and later. Go is all that is needed, except where a line says so.
+.DEFAULT_GOAL := help
+
+GO                 = go
+GOLANGCI_LINT      = $(GO) tool -modfile=tools/go.mod golangci-lint
+IMAGE              = postern
+DOCKER             = docker
+DOCKER_BUILD_FLAGS =
+SERVICES           =
+TEST_FLAGS         = -race
+TEST_TIMEOUT       = 15m
+FUZZ_TIME          = 30s
+BENCH              = .
+BENCH_FLAGS        = -benchmem
+
+# The packages of which a test file declares a function by this prefix.
+packages_with = $(sort $(dir $(shell grep -rl '^func $(1)[A-Z]' --include='*_test.go' ./cmd ./internal)))
+REVISION = $(shell git describe --always --dirty 2>/dev/null || echo unknown)
+# The plugin where it is there, else the program of its own.
+COMPOSE = $(shell $(DOCKER) compose version >/dev/null 2>&1 && echo $(DOCKER) compose || echo docker-compose)
+
+.PHONY: help
+help: ## Print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: demo
+demo: ## Send a campaign to a relay on this machine, verify what arrived, end
+	$(GO) run ./cmd/demo
+
+.PHONY: run
+run: ## The same, and keep the service and the relay running
+	$(GO) run ./cmd/demo -keep
+
+.PHONY: build
+build: ## Build bin/server
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/server ./cmd/server
+
+.PHONY: test
+test: lint ## Lint, then run every test with the race detector (needs a C compiler)
+	$(GO) test $(TEST_FLAGS) -timeout $(TEST_TIMEOUT) ./...
+
+.PHONY: test-short
+test-short: ## Run every test, without lint and race detector
+	$(GO) test -timeout $(TEST_TIMEOUT) ./...
+
+.PHONY: cover
+cover: ## Run every test and write coverage/index.html
+	@mkdir -p coverage
+	$(GO) test -timeout $(TEST_TIMEOUT) -coverpkg=./... -coverprofile=coverage/cover.out ./...
+	$(GO) tool cover -html=coverage/cover.out -o coverage/index.html
+
+.PHONY: lint
+lint: ## Run the pinned golangci-lint (about a minute to build it the first time)
+	$(GOLANGCI_LINT) run
+
+.PHONY: fmt
+fmt: ## Format the Go files
+	$(GOLANGCI_LINT) fmt
+
+.PHONY: tidy
+tidy: ## Tidy go.mod and tools/go.mod
+	$(GO) mod tidy
+	cd tools && $(GO) mod tidy
+
+.PHONY: fuzz
+fuzz: ## Run each fuzz test for FUZZ_TIME (30s)
+	@set -e; for package in $(call packages_with,Fuzz); do \
+	  for test in $$($(GO) test -list '^Fuzz' $$package | grep '^Fuzz'); do \
+	    echo "$$package $$test"; \
+	    $(GO) test -run '^$$' -fuzz "^$$test\$$" -fuzztime $(FUZZ_TIME) $$package; \
+	  done; \
+	done
+
+.PHONY: bench
+bench: ## Run the benchmarks that match BENCH (all)
+	$(GO) test -run '^$$' -bench '$(BENCH)' $(BENCH_FLAGS) $(call packages_with,Benchmark)
+
+.PHONY: image
+image: ## Build the Docker image (needs Docker; DOCKER_BUILD_FLAGS=--network=host where the build reaches no network)
+	$(DOCKER) build $(DOCKER_BUILD_FLAGS) --build-arg REVISION=$(REVISION) -t $(IMAGE) .
+
+.PHONY: compose-up
+compose-up: ## Start Postern, DynamoDB Local, MailHog and Prometheus (needs Docker; SERVICES names some of them)
+	$(COMPOSE) up -d --build $(SERVICES)
+
+.PHONY: compose-down
+compose-down: ## Stop them and forget what they kept
+	$(COMPOSE) down -v
+
+.PHONY: clean
+clean: ## Remove what was built, not the data
+	rm -rf bin coverage
+	$(GO) clean -testcache

@@ -1,0 +1,102 @@
+package importtest
+
+import "slices"
+
+// postern is the rule book. Directories are relative to the module's root.
+var postern = rules{
+	module:  "postern",
+	arrows:  arrows,
+	homes:   homes,
+	support: []string{"internal/store/storetest", "internal/store/dynamo/dynamotest", "internal/mailer/smtptest"},
+}
+
+// arrows has a row for every package: the packages of Postern that it
+// imports, and those that its tests import besides. A package is listed in
+// full: an arrow to store is none to store/bolt.
+var arrows = map[string]row{
+	"internal/campaign": {standardOnly: true},
+	"internal/config":   {standardOnly: true},
+	"internal/seal":     {standardOnly: true},
+
+	"internal/store": {imports: []string{"internal/campaign"}},
+	"internal/store/bolt": {
+		imports: []string{"internal/campaign", "internal/store"},
+		tests:   []string{"internal/store/storetest"},
+	},
+	"internal/store/dynamo": {
+		imports: []string{"internal/campaign", "internal/store"},
+		tests:   []string{"internal/store/storetest", "internal/store/dynamo/dynamotest"},
+	},
+	"internal/store/dynamo/dynamotest": {},
+	"internal/store/storetest":         {imports: []string{"internal/campaign", "internal/store"}},
+
+	"internal/mailer": {
+		imports: []string{"internal/campaign"},
+		tests:   []string{"internal/mailer/smtptest"},
+	},
+	"internal/mailer/smtptest": {},
+
+	"internal/engine": {
+		imports: []string{"internal/campaign", "internal/mailer", "internal/store"},
+		tests:   []string{"internal/mailer/smtptest", "internal/seal", "internal/store/bolt", "internal/store/storetest"},
+	},
+	"internal/api": {
+		imports: []string{"internal/campaign", "internal/engine"},
+		tests:   []string{"internal/client", "internal/mailer", "internal/mailer/smtptest", "internal/store", "internal/store/bolt"},
+	},
+	"internal/app": {
+		imports: []string{
+			"internal/api", "internal/campaign", "internal/config", "internal/engine", "internal/mailer",
+			"internal/seal", "internal/store", "internal/store/bolt", "internal/store/dynamo",
+		},
+		tests: []string{
+			"internal/client", "internal/mailer/smtptest", "internal/store/dynamo/dynamotest", "internal/store/storetest",
+		},
+	},
+	// The client knows the API from the outside.
+	"internal/client":     {standardOnly: true},
+	"internal/importtest": {},
+
+	"cmd/server": {imports: []string{"internal/app", "internal/config"}},
+	// The demo brings its own relay and calls the API as anyone would.
+	"cmd/demo": {imports: []string{"internal/app", "internal/client", "internal/config", "internal/mailer/smtptest"}},
+}
+
+// homes names the only packages whose production code imports a library, or
+// anything below it. A library that is not listed may be imported by every
+// package that is not restricted to the standard library.
+var homes = map[string][]string{
+	// HTTP is the API's; the app serves it, the health check and the client
+	// call it.
+	"net/http":                  {"internal/api", "internal/app", "internal/client", "internal/store/dynamo", "cmd/server", "cmd/demo"},
+	"github.com/go-chi":         {"internal/api"},
+	"github.com/aws":            {"internal/store/dynamo"},
+	"go.etcd.io/bbolt":          {"internal/store/bolt"},
+	"net/smtp":                  {"internal/mailer"},
+	"github.com/xhit":           {"internal/mailer"},
+	"crypto/aes":                {"internal/seal"},
+	"github.com/rs/zerolog":     {"internal/api", "internal/app", "internal/engine", "cmd/server", "cmd/demo"},
+	"github.com/jhillyerd":      {"cmd/demo"}, // reads what its relay caught, as a MIME parser that is not ours
+	"testing":                   {},
+	"go.uber.org/goleak":        {},
+	"pgregory.net/rapid":        {},
+	"github.com/getkin":         {},
+	"github.com/testcontainers": {},
+}
+
+// row is what one package may import.
+type row struct {
+	imports []string
+	// tests are imported by the package's tests, besides imports.
+	tests []string
+	// standardOnly: production code takes no library either.
+	standardOnly bool
+}
+
+// allowed lists the directories that a file of the package may import from.
+func (r row) allowed(inTest bool) []string {
+	if !inTest {
+		return r.imports
+	}
+	return slices.Concat(r.imports, r.tests)
+}
