@@ -1,0 +1,138 @@
+// Package api is Postern's HTTP edge: routes, JSON shapes, limits, and the
+// only table from error code to HTTP status. What the shapes are, openapi.yaml
+// says; the service serves it at /openapi.yaml, and the tests hold the two
+// together.
+//
+// # One door for JSON
+//
+// Every request body is read whole, within limits of its own and of all bodies
+// in flight together, and goes through decode (decode.go), which is stricter
+// than encoding/json: duplicate names, invalid UTF-8, trailing data and deep
+// nesting are errors. Unknown members are accepted, because clients spread
+// stored configurations into their requests.
+//
+// # Errors
+//
+// Every answer outside 2xx is problem+json (RFC 9457) with the member "error"
+// for older clients, whether a handler, the router or a panic made it. A 5xx
+// answer names no cause: that is in the log, under the request id.
+//
+// # Behind API Gateway
+//
+// The service does not know the stage in front of its paths, so Location and
+// links are relative references (RFC 3986 section 4.2): from
+// https://host/prod/smtp-campaign, "campaign-status/ID" leads to
+// https://host/prod/campaign-status/ID.
+package api
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/go-chi/chi/v5/middleware"
+	"github.com/go-chi/cors"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+	"golang.org/x/sync/semaphore"
+
+	"postern/internal/campaign"
+	"postern/internal/engine"
+)
+
+// Service is what the API needs of the engine. Errors are *campaign.Error
+// with a code, or the context's.
+type Service interface {
+	Submit(ctx context.Context, s engine.Submission) (r engine.Report, created bool, err error)
+	Report(ctx context.Context, campaignID string) (engine.Report, error)
+	Campaigns(ctx context.Context, cursor string, limit int) (reports []engine.Report, next string, err error)
+	Deliveries(ctx context.Context, campaignID string, q engine.DeliveryQuery) (deliveries []campaign.Delivery, next string, err error)
+	UpsertContacts(ctx context.Context, changes []campaign.ContactChange) error
+	UpdateContact(ctx context.Context, change campaign.ContactChange) (campaign.Contact, error)
+	DeleteContact(ctx context.Context, address string) error
+	Contacts(ctx context.Context, cursor string, limit int) (contacts []campaign.Contact, next string, err error)
+	Contact(ctx context.Context, address string) (campaign.Contact, error)
+	Ready(ctx context.Context) error
+}
+
+// Options configure the API. Registerer, CursorKey and the limits are required.
+type Options struct {
+	Logger     zerolog.Logger
+	Registerer prometheus.Registerer
+	// CORSOrigins are the origins whose pages may call the API; none when
+	// empty, all when it is "*".
+	CORSOrigins []string
+	// VPCEnabled: the service stands behind API Gateway in a VPC, whose
+	// headers are trusted.
+	VPCEnabled bool
+	// CursorKey authenticates cursors. All tasks of a service share it, so
+	// that a page's cursor holds at each of them.
+	CursorKey []byte
+
+	MaxRequestBytes  int64 // octets of a request's body
+	MaxInFlightBytes int64 // octets of all bodies in flight, at least MaxRequestBytes
+}
+
+// api holds what the handlers share.
+type api struct {
+	service  Service
+	opts     Options
+	cursors  cursors
+	metrics  *metrics
+	inFlight *semaphore.Weighted
+}
+
+// New makes the API's handler. It panics where the metrics are registered
+// already.
+func New(service Service, opts Options) http.Handler {
+	a := &api{
+		service:  service,
+		opts:     opts,
+		cursors:  cursors{key: opts.CursorKey},
+		metrics:  newMetrics(opts.Registerer),
+		inFlight: semaphore.NewWeighted(opts.MaxInFlightBytes),
+	}
+	r := chi.NewRouter()
+	r.Use(a.identify, a.observe, a.recoverPanic, headers)
+	if len(opts.CORSOrigins) > 0 {
+		// In front of whatever authenticates: a browser sends no credentials
+		// with its OPTIONS.
+		r.Use(cors.Handler(corsOptions(opts.CORSOrigins)))
+	}
+	r.Use(middleware.GetHead)
+	r.NotFound(a.notFound)
+	r.MethodNotAllowed(a.methodNotAllowed(r))
+	a.routes(r)
+	return r
+}
+
+// routes is the route table. openapi.yaml has the same one.
+func (a *api) routes(r chi.Router) {
+	letter := a.bodyLimit(a.opts.MaxRequestBytes)
+	contacts := a.bodyLimit(min(a.opts.MaxRequestBytes, maxContactsBytes))
+
+	r.With(letter).Post("/smtp-campaign", a.postCampaign)
+	r.Get("/campaign-status/{campaign_id}", a.getCampaign)
+	r.Get("/campaigns", a.listCampaigns)
+	r.Get("/campaigns/{campaign_id}", a.getCampaign)
+	r.Get("/campaigns/{campaign_id}/deliveries", a.listDeliveries)
+
+	r.Get("/contacts", a.getContacts)
+	r.With(contacts).Post("/contacts", a.postContacts)
+	r.With(contacts).Put("/contacts", a.putContact)
+	r.Delete("/contacts", a.deleteContact)
+
+	r.Get("/healthz", a.healthz)
+	r.Get("/readyz", a.readyz)
+	r.Get("/openapi.yaml", a.openapi)
+}
+
+func corsOptions(origins []string) cors.Options {
+	return cors.Options{
+		AllowedOrigins: origins,
+		AllowedMethods: []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete},
+		AllowedHeaders: []string{"Accept", "Authorization", "Content-Type", "Idempotency-Key", "X-Api-Key"},
+		ExposedHeaders: []string{"Location", headerReplayed, "Retry-After", headerRequestID},
+		MaxAge:         300, // seconds; a browser's preflight holds that long
+	}
+}

@@ -1,0 +1,193 @@
+package api
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"postern/internal/campaign"
+)
+
+// maxContactsBytes bounds the body of a call to /contacts. It is what API
+// Gateway passes.
+const maxContactsBytes = 10 << 20
+
+// contactIn is a contact as callers send it: a flat object of which some
+// members have a meaning and the others are fields. Faults have paths within
+// the object.
+type contactIn struct {
+	change campaign.ContactChange
+	faults faults
+}
+
+// UnmarshalJSONFrom reads the object and collects what is wrong with its
+// members, so that a caller learns it all at once.
+func (c *contactIn) UnmarshalJSONFrom(d *jsontext.Decoder) error {
+	if d.PeekKind() != '{' {
+		return ruleError("must be an object")
+	}
+	if _, err := d.ReadToken(); err != nil {
+		return err
+	}
+	c.change.Set = map[string]string{}
+	for d.PeekKind() != '}' {
+		name, err := d.ReadToken()
+		if err != nil {
+			return err
+		}
+		if err := c.member(name.String(), d); err != nil {
+			return err
+		}
+	}
+	_, err := d.ReadToken()
+	return err
+}
+
+func (c *contactIn) member(name string, d *jsontext.Decoder) error {
+	value, err := d.ReadValue()
+	if err != nil {
+		return err
+	}
+	switch {
+	case name == "email":
+		c.change.Address = c.string(name, value)
+	case name == "status":
+		c.change.Status = campaign.ContactStatus(c.string(name, value))
+	case name == "tags":
+		c.tags(value)
+	case slices.Contains(campaign.ReservedFields, name):
+		// Clients send back what they have read.
+	case value.Kind() == 'n':
+		c.change.Remove = append(c.change.Remove, name)
+		c.faults.check(name, campaign.CheckFieldName(name))
+	default:
+		c.field(name, value)
+	}
+	return nil
+}
+
+// string reads a member that must be a string; "" for null.
+func (c *contactIn) string(name string, value jsontext.Value) string {
+	if kind := value.Kind(); kind != '"' && kind != 'n' {
+		c.faults.add(name, "must be a string")
+	}
+	s, _ := text(value)
+	return s
+}
+
+func (c *contactIn) field(name string, value jsontext.Value) {
+	s, isScalar := text(value)
+	if !isScalar {
+		c.faults.add(name, "must be a string, a number, true, false or null")
+		return
+	}
+	c.change.Set[name] = s
+}
+
+// tags reads an array of strings, or one string with commas, as a column of a
+// CSV file holds them. null takes all tags away.
+func (c *contactIn) tags(value jsontext.Value) {
+	tags := []string{}
+	switch value.Kind() {
+	case 'n':
+	case '"':
+		s, _ := text(value)
+		for tag := range strings.SplitSeq(s, ",") {
+			if tag = strings.TrimSpace(tag); tag != "" {
+				tags = append(tags, tag)
+			}
+		}
+	default:
+		if err := json.Unmarshal(value, &tags); err != nil {
+			c.faults.add("tags", "must be an array of strings")
+			return
+		}
+	}
+	c.change.Tags = &tags
+}
+
+// check gives every rule that the contact breaks; paths start with prefix.
+func (c *contactIn) check(prefix string) []campaign.Fault {
+	var all []campaign.Fault
+	for _, f := range c.faults {
+		all = append(all, campaign.Fault{Field: prefix + f.Field, Rule: f.Rule})
+	}
+	return append(all, c.change.Check(prefix)...)
+}
+
+// contactsIn is the body of POST and PUT /contacts, in one of three shapes:
+// {"contacts": [...]}, {"contact": {...}}, or the contact itself.
+type contactsIn struct {
+	contacts []contactIn
+	// single: the body is one contact, and prefix leads its paths.
+	single bool
+	prefix string
+}
+
+// UnmarshalJSONFrom tells the shapes apart by the kinds of the members contact
+// and contacts: as strings they are a contact's fields.
+func (in *contactsIn) UnmarshalJSONFrom(d *jsontext.Decoder) error {
+	body, err := d.ReadValue()
+	if err != nil {
+		return err
+	}
+	if body.Kind() != '{' {
+		return ruleError("must be an object")
+	}
+	var shape struct {
+		Contact  jsontext.Value `json:"contact"`
+		Contacts jsontext.Value `json:"contacts"`
+	}
+	if err := json.Unmarshal(body, &shape); err != nil {
+		return err
+	}
+	switch {
+	case shape.Contacts.Kind() == '[':
+		return in.list(body)
+	case shape.Contact.Kind() == '{':
+		return in.one(shape.Contact, "contact.")
+	default:
+		return in.one(body, "")
+	}
+}
+
+// list decodes from the whole body, so that errors have the whole path.
+func (in *contactsIn) list(body jsontext.Value) error {
+	var list struct {
+		Contacts []contactIn `json:"contacts"`
+	}
+	err := json.Unmarshal(body, &list)
+	in.contacts = list.Contacts
+	return err
+}
+
+func (in *contactsIn) one(value jsontext.Value, prefix string) error {
+	in.single, in.prefix = true, prefix
+	in.contacts = make([]contactIn, 1)
+	return json.Unmarshal(value, &in.contacts[0])
+}
+
+// changes checks all contacts before any is stored.
+func (in *contactsIn) changes() ([]campaign.ContactChange, error) {
+	var all faults
+	seen := make(map[string]int, len(in.contacts))
+	changes := make([]campaign.ContactChange, len(in.contacts))
+	for i := range in.contacts {
+		c := &in.contacts[i]
+		prefix := in.prefix
+		if !in.single {
+			prefix = fmt.Sprintf("contacts[%d].", i)
+		}
+		all = append(all, c.check(prefix)...)
+		if first, twice := seen[c.change.Key()]; twice && c.change.Address != "" {
+			all.add(prefix+"email", "must be there once, and is that of contacts[%d]", first)
+		} else {
+			seen[c.change.Key()] = i
+		}
+		changes[i] = c.change
+	}
+	return changes, all.err()
+}

@@ -1,0 +1,160 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"regexp"
+	"runtime/debug"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/go-chi/chi/v5/middleware"
+	"github.com/google/uuid"
+	"github.com/rs/zerolog"
+)
+
+// Headers of requests and answers that are not the standard library's.
+const (
+	headerRequestID   = "X-Request-Id"
+	headerReplayed    = "Idempotent-Replayed"
+	headerIdempotency = "Idempotency-Key"
+	// headerGatewayID and headerSourceVPCE are set by API Gateway's mapping of
+	// context.requestId and context.identity.vpceId. They are read only where
+	// Options.VPCEnabled says that nobody else can set them.
+	headerGatewayID  = "X-Amzn-Request-Id"
+	headerSourceVPCE = "X-Source-Vpce"
+)
+
+var (
+	gatewayID  = regexp.MustCompile(`^[A-Za-z0-9_=-]{8,128}$`)
+	endpointID = regexp.MustCompile(`^vpce-[0-9a-f]{8,40}$`)
+)
+
+// exchange is what the middleware and the handlers of one request share.
+type exchange struct {
+	id    string
+	err   error  // why the answer is not 2xx
+	stack string // of a panic
+}
+
+type exchangeKey struct{}
+
+func exchangeOf(ctx context.Context) *exchange {
+	if e, ok := ctx.Value(exchangeKey{}).(*exchange); ok {
+		return e
+	}
+	return &exchange{}
+}
+
+// identify gives the request its id: API Gateway's where that is trusted, or
+// a new one.
+func (a *api) identify(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		e := &exchange{id: r.Header.Get(headerGatewayID)}
+		if !a.opts.VPCEnabled || !gatewayID.MatchString(e.id) {
+			e.id = uuid.Must(uuid.NewV7()).String()
+		}
+		w.Header().Set(headerRequestID, e.id)
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), exchangeKey{}, e)))
+	})
+}
+
+// sourceVPCE is the VPC endpoint of the caller; "" when it is unknown.
+func (a *api) sourceVPCE(r *http.Request) string {
+	id := r.Header.Get(headerSourceVPCE)
+	if !a.opts.VPCEnabled || !endpointID.MatchString(id) {
+		return ""
+	}
+	return id
+}
+
+// observe counts and logs the request. The log has no body, no address and no
+// query string.
+func (a *api) observe(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		start := time.Now()
+		ww := middleware.NewWrapResponseWriter(w, r.ProtoMajor)
+		a.metrics.inFlight.Inc()
+		defer func() { // for a handler that panics to cut its answer off, too
+			a.metrics.inFlight.Dec()
+			seen := observation{
+				method:  knownMethod(r.Method),
+				route:   route(r),
+				status:  max(ww.Status(), http.StatusOK),
+				seconds: time.Since(start).Seconds(),
+			}
+			a.metrics.count(seen)
+			a.log(exchangeOf(r.Context()), seen, ww.BytesWritten())
+		}()
+		next.ServeHTTP(ww, r)
+	})
+}
+
+func (a *api) log(e *exchange, seen observation, bytes int) {
+	level := zerolog.InfoLevel
+	switch {
+	case seen.status >= http.StatusInternalServerError:
+		level = zerolog.ErrorLevel
+	case seen.route == "/healthz" || seen.route == "/readyz":
+		level = zerolog.DebugLevel
+	}
+	line := a.opts.Logger.WithLevel(level).
+		Str("request_id", e.id).
+		Str("method", seen.method).
+		Str("route", seen.route).
+		Int("status", seen.status).
+		Float64("seconds", seen.seconds).
+		Int("bytes", bytes)
+	if level == zerolog.ErrorLevel {
+		line = line.AnErr("error", e.err)
+	}
+	if e.stack != "" {
+		line = line.Str("stack", e.stack)
+	}
+	line.Msg("request")
+}
+
+// route is the pattern that the request matched, so that a label or a log
+// line never holds an id.
+func route(r *http.Request) string {
+	if pattern := chi.RouteContext(r.Context()).RoutePattern(); pattern != "" {
+		return pattern
+	}
+	return "unmatched"
+}
+
+func knownMethod(method string) string {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete, http.MethodOptions:
+		return method
+	default:
+		return "other"
+	}
+}
+
+// recoverPanic answers 500 for a panic and keeps its stack for the log.
+func (a *api) recoverPanic(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			if v := recover(); v != nil {
+				a.panicked(w, r, v)
+			}
+		}()
+		next.ServeHTTP(w, r)
+	})
+}
+
+func (a *api) panicked(w http.ResponseWriter, r *http.Request, v any) {
+	if v == http.ErrAbortHandler { //nolint:errorlint // the very value, as net/http compares it
+		panic(v)
+	}
+	e := exchangeOf(r.Context())
+	e.stack = string(debug.Stack())
+	err := fmt.Errorf("panic: %v", v)
+	if ww, ok := w.(middleware.WrapResponseWriter); ok && ww.Status() != 0 {
+		e.err = err
+		panic(http.ErrAbortHandler) // the answer has begun: all that is left is to cut it off
+	}
+	a.fail(w, r, err)
+}

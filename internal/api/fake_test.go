@@ -1,0 +1,228 @@
+package api_test
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"postern/internal/api"
+	"postern/internal/campaign"
+	"postern/internal/engine"
+)
+
+var (
+	_ api.Service = (*fake)(nil)
+
+	someTime = time.Date(2025, 6, 24, 9, 30, 0, 123e6, time.FixedZone("CEST", 7200))
+)
+
+// fake is a Service in memory.
+type fake struct {
+	mu          sync.Mutex
+	submissions []engine.Submission
+	reports     map[string]engine.Report
+	keys        map[string]engine.Submission
+	keyIDs      map[string]string
+	contacts    map[string]campaign.Contact
+	upserts     int
+	deliveries  []campaign.Delivery
+	// err is what every method returns where it is set.
+	err error
+	// hook runs at the start of Submit and Ready.
+	hook func(ctx context.Context)
+}
+
+func newFake() *fake {
+	return &fake{
+		reports: map[string]engine.Report{}, keys: map[string]engine.Submission{},
+		keyIDs: map[string]string{}, contacts: map[string]campaign.Contact{},
+	}
+}
+
+func (f *fake) enter(ctx context.Context, hooked bool) error {
+	f.mu.Lock()
+	hook, err := f.hook, f.err
+	f.mu.Unlock()
+	if hooked && hook != nil {
+		hook(ctx)
+	}
+	return err
+}
+
+func (f *fake) Submit(ctx context.Context, s engine.Submission) (engine.Report, bool, error) {
+	if err := f.enter(ctx, true); err != nil {
+		return engine.Report{}, false, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if earlier, known := f.keys[s.IdempotencyKey]; known && s.IdempotencyKey != "" {
+		if earlier.RequestDigest != s.RequestDigest {
+			return engine.Report{}, false, campaign.Errorf(campaign.CodeKeyReused, "the Idempotency-Key came before with another request")
+		}
+		return f.reports[f.keyIDs[s.IdempotencyKey]], false, nil
+	}
+	r := engine.Report{Campaign: campaign.Campaign{
+		ID: uuid.Must(uuid.NewV7()).String(), Name: s.Name, Status: campaign.StatusPending,
+		Relay: campaign.Relay{Host: s.Relay.Host}, SourceVPCE: s.SourceVPCE, CreatedAt: someTime, UpdatedAt: someTime,
+	}}
+	f.submissions = append(f.submissions, s)
+	f.reports[r.Campaign.ID] = r
+	f.keys[s.IdempotencyKey], f.keyIDs[s.IdempotencyKey] = s, r.Campaign.ID
+	return r, true, nil
+}
+
+func (f *fake) Report(ctx context.Context, id string) (engine.Report, error) {
+	if err := f.enter(ctx, false); err != nil {
+		return engine.Report{}, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	r, found := f.reports[id]
+	if !found {
+		return engine.Report{}, campaign.Errorf(campaign.CodeNotFound, "no row for %s", id)
+	}
+	return r, nil
+}
+
+// slice gives the part of a sorted listing that is behind cursor, an offset.
+func slice[T any](all []T, cursor string, limit int) ([]T, string, error) {
+	offset, err := strconv.Atoi("0" + cursor)
+	if err != nil || offset > len(all) {
+		return nil, "", campaign.Invalid("cursor", "is not one of this listing's")
+	}
+	end := min(offset+limit, len(all))
+	next := ""
+	if end < len(all) {
+		next = strconv.Itoa(end)
+	}
+	return all[offset:end], next, nil
+}
+
+func (f *fake) Campaigns(ctx context.Context, cursor string, limit int) ([]engine.Report, string, error) {
+	if err := f.enter(ctx, false); err != nil {
+		return nil, "", err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var all []engine.Report
+	for _, id := range slices.Backward(slices.Sorted(maps.Keys(f.reports))) {
+		all = append(all, f.reports[id])
+	}
+	return slice(all, cursor, limit)
+}
+
+func (f *fake) Deliveries(ctx context.Context, id string, q engine.DeliveryQuery) ([]campaign.Delivery, string, error) {
+	if _, err := f.Report(ctx, id); err != nil {
+		return nil, "", err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var all []campaign.Delivery
+	for _, d := range f.deliveries {
+		if q.State == "" || d.State == q.State {
+			all = append(all, d)
+		}
+	}
+	return slice(all, q.Cursor, q.Limit)
+}
+
+func (f *fake) UpsertContacts(ctx context.Context, changes []campaign.ContactChange) error {
+	if err := f.enter(ctx, false); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.upserts++
+	for _, change := range changes {
+		f.apply(change)
+	}
+	return nil
+}
+
+func (f *fake) apply(change campaign.ContactChange) campaign.Contact {
+	c, found := f.contacts[change.Key()]
+	if !found {
+		c = campaign.Contact{Status: campaign.ContactActive, Fields: map[string]string{}, CreatedAt: someTime}
+	}
+	c.Address, c.UpdatedAt = change.Address, someTime
+	maps.Copy(c.Fields, change.Set)
+	for _, name := range change.Remove {
+		delete(c.Fields, name)
+	}
+	if change.Tags != nil {
+		c.Tags = *change.Tags
+	}
+	if change.Status != "" {
+		c.Status = change.Status
+	}
+	f.contacts[change.Key()] = c
+	return c
+}
+
+func (f *fake) UpdateContact(ctx context.Context, change campaign.ContactChange) (campaign.Contact, error) {
+	if _, err := f.Contact(ctx, change.Address); err != nil {
+		return campaign.Contact{}, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.apply(change), nil
+}
+
+func (f *fake) DeleteContact(ctx context.Context, address string) error {
+	if _, err := f.Contact(ctx, address); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.contacts, campaign.Key(address))
+	return nil
+}
+
+func (f *fake) Contacts(ctx context.Context, cursor string, limit int) ([]campaign.Contact, string, error) {
+	if err := f.enter(ctx, false); err != nil {
+		return nil, "", err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var all []campaign.Contact
+	for _, key := range slices.Sorted(maps.Keys(f.contacts)) {
+		all = append(all, f.contacts[key])
+	}
+	return slice(all, cursor, limit)
+}
+
+func (f *fake) Contact(ctx context.Context, address string) (campaign.Contact, error) {
+	if err := f.enter(ctx, false); err != nil {
+		return campaign.Contact{}, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	c, found := f.contacts[campaign.Key(address)]
+	if !found {
+		return campaign.Contact{}, campaign.Errorf(campaign.CodeNotFound, "no row")
+	}
+	return c, nil
+}
+
+func (f *fake) Ready(ctx context.Context) error { return f.enter(ctx, true) }
+
+// submitted gives the only submission.
+func (f *fake) submitted() engine.Submission {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.submissions) != 1 {
+		return engine.Submission{Name: strconv.Itoa(len(f.submissions)) + " submissions instead of 1"}
+	}
+	return f.submissions[0]
+}
+
+func (f *fake) fail(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.err = err
+}
