@@ -74,7 +74,7 @@ const (
 // caller's. Clients read them and send them back; on the way in they are
 // ignored, except status and tags, which have their own meaning.
 var ReservedFields = []string{
-	"email", "address", "status", "tags", "created_at", "updated_at",
+	"email", "email_as_given", "status", "tags", "created_at", "updated_at",
 	"email_count", "last_email_sent", "last_campaign",
 }
 

@@ -1,0 +1,160 @@
+// Command server is Postern: an HTTP service that sends personalised bulk
+// mail through an SMTP relay and remembers what became of every recipient.
+// It is configured by the environment; `server -h` prints the variables.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"postern/internal/app"
+	"postern/internal/config"
+)
+
+// Exit codes.
+const (
+	exitOK     = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+func main() {
+	os.Exit(run(os.Args[1:], os.Getenv, os.Stdout, os.Stderr))
+}
+
+func run(args []string, getenv func(string) string, stdout, stderr io.Writer) int {
+	command := ""
+	if len(args) > 0 {
+		command = args[0]
+	}
+	switch command {
+	case "":
+		return serve(getenv, stderr)
+	case "healthcheck":
+		return healthcheck(getenv, stderr)
+	case "version", "-version", "--version":
+		_, _ = fmt.Fprintln(stdout, version())
+		return exitOK
+	case "-h", "-help", "--help", "help":
+		usage(stdout)
+		return exitOK
+	default:
+		_, _ = fmt.Fprintf(stderr, "server: unknown command %q\n\n", command)
+		usage(stderr)
+		return exitUsage
+	}
+}
+
+func usage(w io.Writer) {
+	_, _ = fmt.Fprint(w, `Postern sends personalised bulk mail through an SMTP relay and remembers what
+became of every recipient.
+
+Usage:
+  server              serve the API and send, until SIGTERM or SIGINT
+  server healthcheck  ask the server on LISTEN_ADDR whether it lives; exit 0 or 1
+  server version      print the version
+  server -h           print this
+
+Configuration, by environment:
+
+`)
+	config.Usage(w)
+}
+
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "postern (unknown build)"
+	}
+	text := "postern " + info.Main.Version + " " + info.GoVersion
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			text += " " + s.Value
+		}
+	}
+	return text
+}
+
+func serve(getenv func(string) string, stderr io.Writer) int {
+	cfg, err := config.Load(getenv)
+	if err != nil {
+		_, _ = fmt.Fprintf(stderr, "server: %v\n\n`server -h` explains the variables.\n", err)
+		return exitUsage
+	}
+	log := newLogger(cfg.LogLevel, stderr)
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	a, err := app.Start(ctx, cfg, log)
+	if err != nil {
+		log.Error().Err(err).Msg("postern could not start")
+		return exitFailed
+	}
+	if err := a.Run(ctx); err != nil {
+		log.Error().Err(err).Msg("postern did not stop cleanly")
+		return exitFailed
+	}
+	return exitOK
+}
+
+// newLogger writes JSON, or lines for people where stderr is a terminal.
+func newLogger(level string, stderr io.Writer) zerolog.Logger {
+	parsed, err := zerolog.ParseLevel(level)
+	if err != nil {
+		parsed = zerolog.InfoLevel // config allows only levels that parse
+	}
+	if f, ok := stderr.(*os.File); ok {
+		if info, err := f.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
+			stderr = zerolog.ConsoleWriter{Out: f, TimeFormat: time.TimeOnly}
+		}
+	}
+	return zerolog.New(stderr).Level(parsed).With().Timestamp().Logger()
+}
+
+// healthcheck is for containers without a shell or curl in them.
+func healthcheck(getenv func(string) string, stderr io.Writer) int {
+	cfg, err := config.Load(getenv)
+	if err == nil {
+		err = askHealth(cfg.ListenAddr)
+	}
+	if err != nil {
+		_, _ = fmt.Fprintln(stderr, "server healthcheck:", err)
+		return exitFailed
+	}
+	return exitOK
+}
+
+func askHealth(listenAddr string) error {
+	host, port, err := net.SplitHostPort(listenAddr)
+	if err != nil {
+		return err
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(host, port)+"/healthz", http.NoBody)
+	if err != nil {
+		return err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode != http.StatusOK {
+		return errors.New("answered " + resp.Status)
+	}
+	return nil
+}

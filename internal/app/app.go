@@ -1,0 +1,211 @@
+// Package app wires Postern together, starts it, and stops it in order. The
+// server, the demo and the tests all come in by the same door.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/rs/zerolog"
+
+	"postern/internal/api"
+	"postern/internal/config"
+	"postern/internal/engine"
+	"postern/internal/mailer"
+	"postern/internal/seal"
+	"postern/internal/store"
+	"postern/internal/store/bolt"
+	"postern/internal/store/dynamo"
+)
+
+// openTimeout bounds the opening of the store.
+const openTimeout = time.Minute
+
+// App is Postern, started.
+type App struct {
+	cfg    config.Config
+	log    zerolog.Logger
+	store  store.Store
+	engine *engine.Engine
+
+	apiListener     net.Listener
+	apiServer       *http.Server
+	metricsListener net.Listener
+	metricsServer   *http.Server
+}
+
+// Start opens the store and the listeners. Run must follow, or Close. On an
+// error nothing stays open.
+func Start(ctx context.Context, cfg config.Config, log zerolog.Logger) (_ *App, err error) {
+	a := &App{cfg: cfg, log: log}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, a.Close())
+		}
+	}()
+	sealer, err := newSealer(cfg)
+	if err != nil {
+		return nil, err
+	}
+	cursorKey, err := sealer.Derive("cursors of the API")
+	if err != nil {
+		return nil, fmt.Errorf("derive the key of cursors: %w", err)
+	}
+	if a.store, err = openStore(ctx, cfg); err != nil {
+		return nil, err
+	}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewBuildInfoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	engineConfig, err := engineConfig(cfg)
+	if err != nil {
+		return nil, err
+	}
+	a.engine = engine.New(a.store, engineConfig, sealer, log, registry)
+	a.apiServer = api.NewServer(api.New(a.engine, api.Options{
+		Logger: log, Registerer: registry, CORSOrigins: cfg.CORSOrigins, VPCEnabled: cfg.VPCEnabled, CursorKey: cursorKey,
+		MaxRequestBytes: cfg.MaxRequestBytes, MaxInFlightBytes: cfg.MaxInFlightBytes,
+	}))
+	a.metricsServer = &http.Server{Handler: metricsHandler(registry), ReadHeaderTimeout: 10 * time.Second}
+	if err := a.listen(ctx); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+func newSealer(cfg config.Config) (*seal.Sealer, error) {
+	if !cfg.EncryptionKey.IsZero() {
+		return seal.New([]byte(cfg.EncryptionKey.Reveal()))
+	}
+	key, err := seal.LoadOrCreateKey(cfg.DataDir)
+	if err != nil {
+		return nil, err
+	}
+	return seal.New(key)
+}
+
+func openStore(ctx context.Context, cfg config.Config) (store.Store, error) {
+	if cfg.Store == config.StoreEmbedded {
+		return bolt.Open(cfg.DataDir)
+	}
+	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+	defer cancel()
+	return dynamo.Open(ctx, dynamo.Config{
+		Region: cfg.AWSRegion, Endpoint: cfg.DynamoDBEndpoint,
+		TablePrefix: cfg.TablePrefix, CreateTables: cfg.CreateTables,
+	})
+}
+
+func engineConfig(cfg config.Config) (engine.Config, error) {
+	allow := append([]string(nil), cfg.Relay.Allow.Hosts...)
+	for _, network := range cfg.Relay.Allow.Networks {
+		allow = append(allow, network.String())
+	}
+	rules, err := mailer.ParseRules(allow, cfg.Relay.Ports)
+	if err != nil {
+		return engine.Config{}, err
+	}
+	return engine.Config{
+		DefaultRelay: mailer.Relay{
+			Host: cfg.SMTP.Server, Port: cfg.SMTP.Port, UseTLS: cfg.SMTP.UseTLS,
+			Username: cfg.SMTP.Username, Password: cfg.SMTP.Password.Reveal(),
+		},
+		Pool: mailer.PoolOptions{
+			MaxConnections: cfg.Relay.MaxConnections,
+			Options:        mailer.Options{Rules: rules, RootCAs: cfg.Relay.Roots},
+		},
+		Rate:               cfg.Relay.Rate,
+		Retry:              engine.RetryPolicy(cfg.Retry),
+		MaxAttachmentBytes: cfg.MaxAttachmentBytes,
+		ExclusiveStore:     cfg.Store == config.StoreEmbedded,
+		StopTimeout:        cfg.ShutdownTimeout,
+	}, nil
+}
+
+func metricsHandler(registry *prometheus.Registry) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{Registry: registry}))
+	return mux
+}
+
+func (a *App) listen(ctx context.Context) (err error) {
+	var lc net.ListenConfig
+	if a.apiListener, err = lc.Listen(ctx, "tcp", a.cfg.ListenAddr); err != nil {
+		return fmt.Errorf("LISTEN_ADDR: %w", err)
+	}
+	if a.metricsListener, err = lc.Listen(ctx, "tcp", a.cfg.MetricsAddr); err != nil {
+		return fmt.Errorf("METRICS_ADDR: %w", err)
+	}
+	return nil
+}
+
+// Addr is where the API listens.
+func (a *App) Addr() string { return a.apiListener.Addr().String() }
+
+// MetricsAddr is where /metrics listens.
+func (a *App) MetricsAddr() string { return a.metricsListener.Addr().String() }
+
+// Run serves and sends until the context ends, then stops in order: no new
+// requests, no new messages, what is in flight finished and recorded, store
+// closed. It returns nil after a clean stop.
+func (a *App) Run(ctx context.Context) error {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	serve := func(name string, s *http.Server, l net.Listener) {
+		if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			stop(fmt.Errorf("the %s listener ended: %w", name, err))
+		}
+	}
+	go serve("API", a.apiServer, a.apiListener)
+	go serve("metrics", a.metricsServer, a.metricsListener)
+	a.log.Info().Str("api", a.Addr()).Str("metrics", a.MetricsAddr()).Str("store", string(a.cfg.Store)).Msg("postern is up")
+	if a.cfg.Auth == config.AuthNoneInsecure {
+		a.log.Warn().Msg("AUTH=none-insecure: whoever reaches the API may send mail; never expose it")
+	}
+
+	sent := make(chan bool, 1)
+	go func() { sent <- a.engine.Run(ctx) }()
+	<-ctx.Done()
+	a.log.Info().Dur("timeout", a.cfg.ShutdownTimeout).Msg("stopping")
+	timeout, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.cfg.ShutdownTimeout)
+	defer cancel()
+	err := a.apiServer.Shutdown(timeout)
+	if !<-sent {
+		err = errors.Join(err, errors.New("messages in flight were cut off by the stop time-out (SHUTDOWN_TIMEOUT); some may be sent twice"))
+	}
+	err = errors.Join(err, a.Close())
+	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
+		err = errors.Join(cause, err)
+	}
+	if err == nil {
+		a.log.Info().Msg("stopped cleanly")
+	}
+	return err
+}
+
+// Close lets go of what Start opened. It is for an App that is not Run.
+func (a *App) Close() (err error) {
+	if a.apiListener != nil {
+		_ = a.apiListener.Close() // closed already after a Run
+	}
+	if a.apiServer != nil {
+		err = errors.Join(err, a.apiServer.Close())
+	}
+	if a.metricsListener != nil {
+		_ = a.metricsListener.Close()
+	}
+	if a.metricsServer != nil {
+		err = errors.Join(err, a.metricsServer.Close())
+	}
+	if a.store != nil {
+		err = errors.Join(err, a.store.Close())
+	}
+	return err
+}

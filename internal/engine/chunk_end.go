@@ -1,0 +1,59 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"postern/internal/store"
+)
+
+// end gives the lease back: closed where nothing is left, due again when the
+// first deferred recipient is.
+func (c *chunk) end() {
+	lease := c.hold.current()
+	switch {
+	case errors.Is(context.Cause(c.feeding), errLeaseLost) || c.e.working.Err() != nil:
+		return
+	case c.allSettled(lease):
+		c.finish()
+	case c.run.isOver():
+		c.e.closeIfOver(c.hold)
+	case c.e.feeding.Err() != nil || len(c.deferred) == 0:
+		c.release(c.e.cfg.Now())
+	default:
+		c.release(c.firstDue())
+	}
+}
+
+func (c *chunk) allSettled(lease store.Lease) bool {
+	for i := range lease.Size {
+		if !c.progress.Settled.Has(i) {
+			return false
+		}
+	}
+	return true
+}
+
+func (c *chunk) finish() {
+	sent := store.Sent{Keys: c.sent, At: c.e.cfg.Now()}
+	ok := c.e.lastWrite(c.hold, func(ctx context.Context, held store.Lease) (store.Lease, error) {
+		return c.e.store.FinishChunk(ctx, held, sent)
+	})
+	if ok {
+		c.e.completeIfDone(c.run.campaign.ID)
+	}
+}
+
+// firstDue is when the first deferred recipient may be tried again.
+func (c *chunk) firstDue() time.Time {
+	var first time.Time
+	for _, d := range c.deferred {
+		if first.IsZero() || d.Next.Before(first) {
+			first = d.Next
+		}
+	}
+	return first
+}
+
+func (c *chunk) release(dueAt time.Time) { c.e.releaseLease(c.hold, dueAt) }

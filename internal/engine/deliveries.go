@@ -1,0 +1,144 @@
+package engine
+
+import (
+	"context"
+	"strconv"
+	"strings"
+
+	"postern/internal/campaign"
+	"postern/internal/store"
+)
+
+// scanChunks bounds the work of one page of deliveries: a page that looks for
+// a rare state may be short, or empty, and still have a next one.
+const scanChunks = 20
+
+// Report gives a campaign with its totals. CodeNotFound.
+func (e *Engine) Report(ctx context.Context, id string) (Report, error) {
+	// In this order, a campaign that is seen as completed has nobody pending.
+	c, err := e.store.GetCampaign(ctx, id)
+	if err != nil {
+		return Report{}, err
+	}
+	totals, err := e.store.Totals(ctx, id)
+	return Report{Campaign: c, Totals: totals}, err
+}
+
+// Campaigns lists campaigns, newest first, page by page.
+func (e *Engine) Campaigns(ctx context.Context, cursor string, limit int) ([]Report, string, error) {
+	campaigns, next, err := e.store.ListCampaigns(ctx, cursor, limit)
+	if err != nil {
+		return nil, "", err
+	}
+	reports := make([]Report, len(campaigns))
+	for i, c := range campaigns {
+		totals, err := e.store.Totals(ctx, c.ID)
+		if err != nil {
+			return nil, "", err
+		}
+		reports[i] = Report{Campaign: c, Totals: totals}
+	}
+	return reports, next, nil
+}
+
+// Deliveries lists a campaign's recipients with what became of them, pending
+// ones included, in the order of the audience. CodeNotFound; CodeInvalid for
+// a cursor that is not of this listing.
+func (e *Engine) Deliveries(ctx context.Context, id string, q DeliveryQuery) ([]campaign.Delivery, string, error) {
+	at, err := parsePlace(q.Cursor)
+	if err != nil {
+		return nil, "", err
+	}
+	control, err := e.store.GetLease(ctx, store.LeaseKey{CampaignID: id})
+	if err != nil {
+		return nil, "", notFoundAs(err, "Campaign not found")
+	}
+	var found []campaign.Delivery
+	for scanned := 0; at.chunk <= control.Freeze.Chunks && scanned < scanChunks; scanned++ {
+		all, err := e.chunkDeliveries(ctx, store.LeaseKey{CampaignID: id, Number: at.chunk}, q.State)
+		if err != nil {
+			return nil, "", err
+		}
+		for _, d := range all {
+			if d.Index < at.index || q.State != "" && d.State != q.State {
+				continue
+			}
+			if len(found) == q.Limit {
+				return found, place{at.chunk, d.Index}.String(), nil
+			}
+			found = append(found, d)
+		}
+		at = place{chunk: at.chunk + 1}
+	}
+	if at.chunk > control.Freeze.Chunks {
+		return found, "", nil
+	}
+	return found, at.String(), nil
+}
+
+// chunkDeliveries gives the chunk's recipients of a state (all for ""),
+// perhaps with others among them. Rows stand for settled recipients only; the
+// others are made from the audience and the lease.
+func (e *Engine) chunkDeliveries(ctx context.Context, key store.LeaseKey, state campaign.DeliveryState) ([]campaign.Delivery, error) {
+	if state != "" && state != campaign.DeliveryPending {
+		return e.store.Deliveries(ctx, key)
+	}
+	lease, err := e.store.GetLease(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	packed, err := e.store.GetAudience(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	audience, err := campaign.UnpackAudience(packed)
+	if err != nil {
+		return nil, campaign.Wrap(campaign.CodeInternal, err, "the campaign's audience cannot be read")
+	}
+	// The rows last: one that was settled since the lease was read is there.
+	rows, err := e.store.Deliveries(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	return mergeDeliveries(lease, audience, rows), nil
+}
+
+func mergeDeliveries(lease store.Lease, audience campaign.Audience, rows []campaign.Delivery) []campaign.Delivery {
+	all := make([]campaign.Delivery, len(audience.Recipients))
+	for i, r := range audience.Recipients {
+		all[i] = campaign.Delivery{Index: i, Address: r.Address, State: campaign.DeliveryPending}
+	}
+	for _, d := range lease.Progress.Deferred {
+		p := &all[d.Index]
+		p.Attempts, p.Reply, p.NextAttempt = d.Attempts, d.Reply, d.Next
+	}
+	for _, d := range rows {
+		all[d.Index] = d
+	}
+	return all
+}
+
+// place is where a listing of deliveries goes on.
+type place struct{ chunk, index int }
+
+func (p place) String() string { return strconv.Itoa(p.chunk) + ":" + strconv.Itoa(p.index) }
+
+func parsePlace(cursor string) (place, error) {
+	if cursor == "" {
+		return place{chunk: 1}, nil
+	}
+	chunk, index, _ := strings.Cut(cursor, ":")
+	c, errC := strconv.Atoi(chunk)
+	i, errI := strconv.Atoi(index)
+	if errC != nil || errI != nil || c < 1 || i < 0 {
+		return place{}, campaign.Invalid("cursor", "is not one of this listing's")
+	}
+	return place{c, i}, nil
+}
+
+func notFoundAs(err error, message string) error {
+	if campaign.CodeOf(err) == campaign.CodeNotFound {
+		return campaign.Errorf(campaign.CodeNotFound, "%s", message)
+	}
+	return err
+}

@@ -1,0 +1,128 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"postern/internal/campaign"
+	"postern/internal/store"
+)
+
+// errLeaseLost is the cause of a context that ended because another task may
+// hold the lease by now.
+var errLeaseLost = errors.New("the lease is lost")
+
+// Delays between tries of a write while the store is out of reach.
+const (
+	storeRetryMin = 50 * time.Millisecond
+	storeRetryMax = 2 * time.Second
+)
+
+// holder keeps one lease: it puts the writes under it in order, repeats those
+// that the store did not answer, and renews the lease in between.
+type holder struct {
+	leaseTime time.Duration
+	// lose is called once, when the lease is lost.
+	lose context.CancelCauseFunc
+
+	mu    sync.Mutex // serialises writes
+	lease store.Lease
+
+	// deadline is on this process's monotonic clock: the last moment at which
+	// no other task can have taken the lease over.
+	deadline atomic.Pointer[time.Time]
+}
+
+// newHolder takes a lease that was acquired by a call that began at asked.
+func newHolder(lease store.Lease, asked time.Time, leaseTime time.Duration, lose context.CancelCauseFunc) *holder {
+	h := &holder{leaseTime: leaseTime, lose: lose, lease: lease}
+	h.extend(asked)
+	return h
+}
+
+func (h *holder) extend(written time.Time) {
+	deadline := written.Add(h.leaseTime)
+	h.deadline.Store(&deadline)
+}
+
+// valid fails when another task may hold the lease.
+func (h *holder) valid() error {
+	if time.Now().After(*h.deadline.Load()) {
+		return errLeaseLost
+	}
+	return nil
+}
+
+// current gives the lease as of the last write.
+func (h *holder) current() store.Lease {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.lease
+}
+
+// leaseWrite is a method of store.Work that writes under a held lease.
+type leaseWrite func(ctx context.Context, held store.Lease) (store.Lease, error)
+
+// write does one write under the lease, again and again while the store is
+// out of reach: what was acknowledged must be recorded, and the contract
+// makes the repeated call safe. It returns errLeaseLost, another fault of the
+// store, or the context's error.
+func (h *holder) write(ctx context.Context, op leaseWrite) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for try := 1; ; try++ {
+		began := time.Now()
+		lease, err := op(ctx, h.lease)
+		if err == nil {
+			h.lease = lease
+			h.extend(began)
+			return nil
+		}
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case campaign.CodeOf(err) == campaign.CodeConflict:
+			h.lose(errLeaseLost)
+			return errLeaseLost
+		case campaign.CodeOf(err) != campaign.CodeUnavailable && !errors.Is(err, context.DeadlineExceeded):
+			h.lose(err)
+			return err
+		}
+		if err := sleep(ctx, jitter(backoff(storeRetryMin, storeRetryMax, try))); err != nil {
+			return err
+		}
+	}
+}
+
+// keep renews the lease until the context ends.
+func (h *holder) keep(ctx context.Context, work store.Work) {
+	for sleep(ctx, h.untilRenewal()) == nil {
+		if h.untilRenewal() <= 0 {
+			// An error has ended the context, or will be met by the next write.
+			_ = h.write(ctx, work.RenewLease)
+		}
+	}
+}
+
+// untilRenewal: two thirds of the lease time remain for renewals that fail.
+func (h *holder) untilRenewal() time.Duration {
+	return time.Until(*h.deadline.Load()) - h.leaseTime*2/3
+}
+
+// sleep waits for d or the context's end, whose error it returns.
+func sleep(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return ctx.Err()
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}

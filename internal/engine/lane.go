@@ -1,0 +1,176 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"postern/internal/campaign"
+	"postern/internal/mailer"
+)
+
+// job is one recipient on its way to a relay. Exactly one outcome follows.
+type job struct {
+	// ctx ends when the job must not be started any more.
+	ctx       context.Context //nolint:containedctx // crosses a channel with the job
+	run       *run
+	index     int // in the chunk
+	recipient campaign.Recipient
+	// mayCommit fails when the lease is lost; see mailer.Envelope.
+	mayCommit func() error
+	outcomes  chan<- outcome
+}
+
+// outcome is what became of a job.
+type outcome struct {
+	index     int
+	messageID string
+	reply     mailer.Reply
+	// err is nil when the relay acknowledged the message; errPutBack when
+	// the job was not started; else a *mailer.Error.
+	err error
+	at  time.Time
+}
+
+// errPutBack: the job was not started, or found out nothing.
+var errPutBack = errors.New("not started")
+
+// lane is the way to one relay: its pool of sessions, a worker for each, its
+// gate and its rate. All chunks of all campaigns of the relay feed one
+// channel, which serves them in turn.
+type lane struct {
+	relay   mailer.Relay
+	pool    *mailer.Pool
+	gate    *gate
+	limiter *rate.Limiter
+	giveUp  time.Duration
+	metrics *metrics
+	// trouble is told when the relay as a whole fails, and "" when it is
+	// back. It must not block.
+	trouble func(notice string)
+	now     func() time.Time
+
+	jobs    chan job
+	stop    context.CancelFunc
+	workers sync.WaitGroup
+}
+
+// start runs n workers. sending is the context of messages under way: its end
+// cuts them off.
+func (l *lane) start(sending context.Context, n int) {
+	feeding, stop := context.WithCancel(sending)
+	l.stop = stop
+	for range n {
+		l.workers.Go(func() { l.work(feeding, sending) })
+	}
+}
+
+// close ends the workers, which are idle by now, and the sessions.
+func (l *lane) close() {
+	l.stop()
+	l.workers.Wait()
+	l.pool.Close()
+}
+
+func (l *lane) work(feeding, sending context.Context) {
+	var msg mailer.Message
+	for {
+		select {
+		case <-feeding.Done():
+			return
+		case j := <-l.jobs:
+			j.outcomes <- l.do(sending, j, &msg)
+		}
+	}
+}
+
+// do waits for the relay's gate and rate, then sends.
+func (l *lane) do(sending context.Context, j job, msg *mailer.Message) outcome {
+	o := outcome{index: j.index}
+	probe, err := l.gate.pass(j.ctx)
+	if err == nil {
+		err = l.limiter.Wait(j.ctx)
+	}
+	if err == nil {
+		err = j.run.ctx.Err() // the message before may have ended the campaign
+	}
+	if err != nil {
+		l.gate.abandon(probe)
+		o.err = errPutBack
+		return o
+	}
+	c := j.run.campaign
+	o.messageID = mailer.MessageID(c.ID, j.recipient.Address, c.Letter.From.Address)
+	if o.err = j.run.letter.Render(msg, j.recipient, o.messageID); o.err == nil {
+		o.reply, o.err = l.send(sending, j, msg)
+	}
+	o.at = l.now()
+	l.judge(j, &o, probe)
+	l.metrics.attempt(l.relay, o.err)
+	return o
+}
+
+func (l *lane) send(ctx context.Context, j job, msg *mailer.Message) (mailer.Reply, error) {
+	s, err := l.pool.Get(ctx)
+	if ctx.Err() != nil && err != nil {
+		return mailer.Reply{}, errPutBack // cut off by the stop: nobody's fault
+	}
+	if err != nil {
+		return mailer.Reply{}, asRelayTrouble(err)
+	}
+	defer l.pool.Put(s)
+	e := mailer.Envelope{From: j.run.campaign.Letter.From.Address, To: j.recipient.Address, MayCommit: j.mayCommit}
+	return s.Send(ctx, e, msg)
+}
+
+// asRelayTrouble: a connection that does not even open says something about
+// the relay, not about one connection.
+func asRelayTrouble(err error) error {
+	me, ok := errors.AsType[*mailer.Error](err)
+	if !ok || me.Scope != mailer.ScopeSession {
+		return err
+	}
+	widened := *me
+	widened.Scope = mailer.ScopeRelay
+	return &widened
+}
+
+// judge tells the gate what an outcome says about the relay, and turns
+// trouble that has lasted for too long into the campaign's failure. A campaign
+// that has failed is stopped here, before another worker takes a recipient of
+// it; its chunk makes the failure durable.
+func (l *lane) judge(j job, o *outcome, probe bool) {
+	me, ok := errors.AsType[*mailer.Error](o.err)
+	switch {
+	case o.err == nil, ok && me.Scope == mailer.ScopeRecipient && me.Stage != mailer.StageLetter:
+		if l.gate.succeed() {
+			l.trouble("")
+		}
+	case ok && me.Scope == mailer.ScopeRelay:
+		first, since := l.gate.fail(probe)
+		if first {
+			l.trouble(fmt.Sprintf("relay %s is in trouble: %s; trying again", l.relay.Addr(), me))
+		}
+		if time.Since(since) >= l.giveUp {
+			o.err = l.tooLong(me)
+			j.run.over(errCampaignOver)
+		}
+	case ok && me.Scope == mailer.ScopeCampaign:
+		j.run.over(errCampaignOver)
+		l.gate.abandon(probe)
+	default:
+		l.gate.abandon(probe)
+	}
+}
+
+// tooLong makes trouble of the relay the campaign's failure.
+func (l *lane) tooLong(me *mailer.Error) *mailer.Error {
+	return &mailer.Error{
+		Stage: me.Stage, Scope: mailer.ScopeCampaign, Code: me.Code, Enhanced: me.Enhanced, Err: me,
+		Text: fmt.Sprintf("%s (for longer than %s)", me.Text, l.giveUp),
+	}
+}

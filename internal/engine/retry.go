@@ -1,0 +1,33 @@
+package engine
+
+import (
+	"math/rand/v2"
+	"time"
+)
+
+// RetryPolicy says when a temporarily refused recipient is tried again.
+type RetryPolicy struct {
+	Min time.Duration // before the second attempt
+	Max time.Duration // the longest delay
+	For time.Duration // after the first attempt: give up
+}
+
+// delay before the attempt that follows attempts failed ones (at least 1):
+// Min doubled each time, at most Max, then spread over [3/4, 5/4) so that
+// recipients refused together do not come back together.
+func (p RetryPolicy) delay(attempts int) time.Duration {
+	return jitter(backoff(p.Min, p.Max, attempts))
+}
+
+// backoff is least doubled n-1 times, at most most.
+func backoff(least, most time.Duration, n int) time.Duration {
+	d := least
+	for i := 1; i < n && d < most; i++ {
+		d *= 2
+	}
+	return min(d, most)
+}
+
+func jitter(d time.Duration) time.Duration {
+	return time.Duration(float64(d) * (0.75 + rand.Float64()/2)) //nolint:gosec // G404: spreading needs no secrecy
+}

@@ -1,0 +1,55 @@
+package engine
+
+import "postern/internal/campaign"
+
+// Submission is a campaign as a caller hands it in. Relay members that are
+// zero come from the default relay.
+type Submission struct {
+	Name        string
+	Subject     string // template
+	HTML        string // template
+	From        campaign.Mailbox
+	ReplyTo     campaign.Mailbox // zero for none
+	Attachments []File
+	Audience    campaign.Selection
+
+	Relay SubmittedRelay
+
+	// SourceVPCE is the VPC endpoint through which the call came; "" when
+	// unknown.
+	SourceVPCE string
+
+	// IdempotencyKey is the caller's, "" for none. RequestDigest identifies
+	// the request that came with it.
+	IdempotencyKey string
+	RequestDigest  string
+}
+
+// File is an attachment as it is handed in.
+type File struct {
+	Filename    string
+	ContentType string
+	Data        []byte
+}
+
+// SubmittedRelay is the relay that a caller asks for.
+type SubmittedRelay struct {
+	Host     string
+	Port     int
+	UseTLS   *bool
+	Username string
+	Password string
+}
+
+// Report is a campaign with its totals.
+type Report struct {
+	Campaign campaign.Campaign
+	Totals   campaign.Totals
+}
+
+// DeliveryQuery asks for a page of a campaign's deliveries.
+type DeliveryQuery struct {
+	State  campaign.DeliveryState // "" for all
+	Cursor string                 // "" for the first page
+	Limit  int
+}

@@ -1,0 +1,255 @@
+package engine
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"postern/internal/campaign"
+	"postern/internal/mailer"
+	"postern/internal/store"
+)
+
+// Limits of a submission.
+const (
+	maxNameOctets  = 256
+	maxAttachments = 100
+	// MaxAddresses is how many contacts a submission may name one by one:
+	// they are kept in the campaign's own record.
+	MaxAddresses = 1000
+	maxTags      = 100
+)
+
+// Submit accepts a campaign: when it returns nil, the campaign is durable and
+// goes on by itself. created is false when the Idempotency-Key has brought
+// back an earlier one. CodeInvalid, with every fault, CodeTooLarge,
+// CodeKeyReused, CodeConflict, CodeUnavailable.
+func (e *Engine) Submit(ctx context.Context, s Submission) (r Report, created bool, err error) {
+	if r.Campaign, err = e.campaignOf(s); err != nil {
+		return Report{}, false, err
+	}
+	if err := e.checkAudience(ctx, s.Audience); err != nil {
+		return Report{}, false, err
+	}
+	r.Campaign, created, err = e.store.CreateCampaign(ctx, store.NewCampaign{
+		Campaign: r.Campaign, Content: e.sealContent(r.Campaign.ID, s),
+		IdempotencyKey: s.IdempotencyKey, RequestDigest: s.RequestDigest,
+	})
+	if err != nil {
+		return Report{}, false, err
+	}
+	if !created {
+		r.Totals, err = e.store.Totals(ctx, r.Campaign.ID)
+		return r, false, err
+	}
+	e.log.Info().Str("campaign", r.Campaign.ID).Str("relay", r.Campaign.Relay.Host).
+		Int("attachments", len(s.Attachments)).Msg("campaign accepted")
+	e.wake(store.LeaseKey{CampaignID: r.Campaign.ID})
+	return r, true, nil
+}
+
+// campaignOf checks a submission as a whole and makes the campaign of it.
+func (e *Engine) campaignOf(s Submission) (campaign.Campaign, error) {
+	relay, password, faults := e.chooseRelay(s.Relay)
+	faults = append(faults, checkOptions(s)...)
+	if err := e.checkAttachmentBytes(s.Attachments); err != nil {
+		return campaign.Campaign{}, err
+	}
+	now := e.cfg.Now()
+	content := mailer.Content{Subject: s.Subject, HTML: s.HTML, From: s.From, ReplyTo: s.ReplyTo, Date: now}
+	for _, f := range s.Attachments {
+		content.Attachments = append(content.Attachments, mailer.Attachment(f))
+	}
+	if _, err := mailer.Compile(content); err != nil {
+		compile, ok := asFaults(err)
+		if !ok {
+			return campaign.Campaign{}, err
+		}
+		faults = append(faults, compile...)
+	}
+	if len(faults) > 0 {
+		return campaign.Campaign{}, campaign.InvalidAll(faults)
+	}
+	id, err := uuid.NewV7()
+	if err != nil {
+		return campaign.Campaign{}, campaign.Wrap(campaign.CodeInternal, err, "no campaign id could be made")
+	}
+	c := campaign.Campaign{
+		ID: id.String(), Name: s.Name, Status: campaign.StatusPending,
+		Letter: letterOf(s), Relay: relay, Audience: s.Audience, SourceVPCE: s.SourceVPCE,
+		CreatedAt: now, UpdatedAt: now,
+	}
+	if password != "" {
+		c.Relay.SealedPassword = e.sealer.Seal([]byte(password), passwordContext(c.ID))
+	}
+	return c, nil
+}
+
+// asFaults takes the faults out of a CodeInvalid error.
+func asFaults(err error) ([]campaign.Fault, bool) {
+	if campaign.CodeOf(err) != campaign.CodeInvalid {
+		return nil, false
+	}
+	ce, ok := asCampaignError(err)
+	return ce.Faults, ok && len(ce.Faults) > 0
+}
+
+// chooseRelay completes a submitted relay from the default one. The default
+// relay's credentials go to that relay only, over its own kind of transport:
+// a caller who names another server, or turns TLS off, must bring their own.
+func (e *Engine) chooseRelay(s SubmittedRelay) (r campaign.Relay, password string, faults []campaign.Fault) {
+	def := e.cfg.DefaultRelay
+	r = campaign.Relay{Host: s.Host, Port: s.Port, UseTLS: true, Username: s.Username}
+	if r.Host == "" {
+		r.Host = def.Host
+	}
+	own := r.Host != def.Host
+	if r.Port == 0 {
+		r.Port = 587
+		if !own {
+			r.Port = def.Port
+		}
+	}
+	if s.UseTLS != nil {
+		r.UseTLS = *s.UseTLS
+	} else if !own {
+		r.UseTLS = def.UseTLS
+	}
+	own = own || r.Port != def.Port || r.UseTLS != def.UseTLS
+	if !own && r.Username == "" {
+		r.Username = def.Username
+	}
+	r.Default = !own && r.Username == def.Username && s.Password == ""
+	return r, s.Password, e.checkRelay(r, s.Password)
+}
+
+func (e *Engine) checkRelay(r campaign.Relay, password string) (faults []campaign.Fault) {
+	if r.Host == "" {
+		return []campaign.Fault{{Field: "smtp_server", Rule: "is required, as the service has no default relay (SMTP_SERVER)"}}
+	}
+	if err := e.cfg.Pool.Rules.CheckRelay(r.Host, r.Port); err != nil {
+		ce, ok := asCampaignError(err)
+		if !ok || len(ce.Faults) == 0 {
+			return []campaign.Fault{{Field: "smtp_server", Rule: err.Error()}}
+		}
+		faults = append(faults, ce.Faults...)
+	}
+	if r.Default {
+		return faults
+	}
+	if r.Username == "" && password != "" {
+		faults = append(faults, campaign.Fault{Field: "smtp_username", Rule: "is required where there is a smtp_password"})
+	}
+	if r.Username != "" && password == "" {
+		faults = append(faults, campaign.Fault{Field: "smtp_password", Rule: "is required where there is a smtp_username other than the default relay's"})
+	}
+	for field, value := range map[string]string{"smtp_username": r.Username, "smtp_password": password} {
+		if strings.ContainsAny(value, "\r\n\x00") || len(value) > maxNameOctets {
+			faults = append(faults, campaign.Fault{Field: field, Rule: fmt.Sprintf("must be at most %d octets without CR, LF and NUL", maxNameOctets)})
+		}
+	}
+	return faults
+}
+
+func checkOptions(s Submission) (faults []campaign.Fault) {
+	fault := func(field, format string, args ...any) {
+		faults = append(faults, campaign.Fault{Field: field, Rule: fmt.Sprintf(format, args...)})
+	}
+	if err := campaign.CheckHeaderText(s.Name); err != nil || len(s.Name) > maxNameOctets {
+		fault("campaign_name", "must be at most %d octets of UTF-8 without control characters", maxNameOctets)
+	}
+	if len(s.Attachments) > maxAttachments {
+		fault("attachments", "must be at most %d", maxAttachments)
+	}
+	if len(s.Audience.Tags) > maxTags {
+		fault("tags", "must be at most %d", maxTags)
+	}
+	if len(s.Audience.Addresses) > MaxAddresses {
+		fault("recipients", "must be at most %d; narrow larger audiences by tags", MaxAddresses)
+	}
+	if len(s.Audience.Addresses) > 0 && len(s.Audience.Tags) > 0 {
+		fault("recipients", "must not come together with tags")
+	}
+	return faults
+}
+
+func (e *Engine) checkAttachmentBytes(files []File) error {
+	var total int64
+	for _, f := range files {
+		total += int64(len(f.Data))
+	}
+	if total > e.cfg.MaxAttachmentBytes {
+		return campaign.Errorf(campaign.CodeTooLarge,
+			"the attachments have %d octets together, and at most %d are allowed", total, e.cfg.MaxAttachmentBytes)
+	}
+	return nil
+}
+
+// checkAudience makes sure that contacts named one by one are there.
+func (e *Engine) checkAudience(ctx context.Context, s campaign.Selection) error {
+	if len(s.Addresses) == 0 {
+		return nil
+	}
+	var faults []campaign.Fault
+	index := map[string]int{}
+	for i, address := range s.Addresses {
+		key := campaign.Key(address)
+		if _, twice := index[key]; twice {
+			faults = append(faults, campaign.Fault{Field: fmt.Sprintf("recipients[%d]", i), Rule: "is there twice"})
+		}
+		index[key] = i
+	}
+	keys := make([]string, 0, len(index))
+	for key := range index {
+		keys = append(keys, key)
+	}
+	contacts, err := e.store.GetContacts(ctx, keys)
+	if err != nil {
+		return err
+	}
+	for i := range contacts {
+		delete(index, contacts[i].Key())
+	}
+	for _, i := range index {
+		faults = append(faults, campaign.Fault{Field: fmt.Sprintf("recipients[%d]", i), Rule: "is not a contact: add it by POST /contacts"})
+	}
+	if len(faults) > 0 {
+		slices.SortFunc(faults, func(a, b campaign.Fault) int { return strings.Compare(a.Field, b.Field) })
+		return campaign.InvalidAll(faults)
+	}
+	return nil
+}
+
+// letterOf names the submission's content.
+func letterOf(s Submission) campaign.Letter {
+	l := campaign.Letter{Subject: s.Subject, From: s.From, ReplyTo: s.ReplyTo, HTML: refTo([]byte(s.HTML))}
+	for _, f := range s.Attachments {
+		l.Attachments = append(l.Attachments, campaign.Attachment{
+			Filename: f.Filename, ContentType: f.ContentType, ContentRef: refTo(f.Data),
+		})
+	}
+	return l
+}
+
+func refTo(plain []byte) campaign.ContentRef {
+	sum := sha256.Sum256(plain)
+	return campaign.ContentRef{Digest: hex.EncodeToString(sum[:]), Size: int64(len(plain))}
+}
+
+func (e *Engine) sealContent(id string, s Submission) map[string][]byte {
+	content := map[string][]byte{}
+	add := func(plain []byte) {
+		digest := refTo(plain).Digest
+		content[digest] = e.sealer.Seal(plain, contentContext(id, digest))
+	}
+	add([]byte(s.HTML))
+	for _, f := range s.Attachments {
+		add(f.Data)
+	}
+	return content
+}
