@@ -57,7 +57,12 @@ var arrows = map[string]row{
 	"internal/client":     {standardOnly: true},
 	"internal/importtest": {},
 
-	"cmd/server": {imports: []string{"internal/app", "internal/config"}},
+	"cmd/server": {
+		imports: []string{"internal/app", "internal/config"},
+		tests: []string{
+			"internal/client", "internal/engine", "internal/mailer/smtptest", "internal/store/dynamo/dynamotest",
+		},
+	},
 	// The demo brings its own relay and calls the API as anyone would.
 	"cmd/demo": {imports: []string{"internal/app", "internal/client", "internal/config", "internal/mailer/smtptest"}},
 }

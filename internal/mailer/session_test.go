@@ -134,7 +134,7 @@ func TestFaultAtEachStage(t *testing.T) {
 		"451": {
 			action: smtptest.Reply("451 4.7.1 later"),
 			want:   Error{Code: 451, Enhanced: "4.7.1", Scope: ScopeRecipient, Temporary: true}, usable: true,
-			stages: []smtptest.Stage{smtptest.StageRcpt, smtptest.StageData, smtptest.StageDot},
+			stages: []smtptest.Stage{smtptest.StageMail, smtptest.StageRcpt, smtptest.StageData, smtptest.StageDot},
 		},
 		"sender refused": {
 			action: smtptest.Reply("550 5.7.1 not you"),
@@ -144,7 +144,7 @@ func TestFaultAtEachStage(t *testing.T) {
 		"multi-line 554": {
 			action: smtptest.Reply("554-5.7.1 one", "554 5.7.1 two"),
 			want:   Error{Code: 554, Enhanced: "5.7.1", Scope: ScopeRecipient}, usable: true,
-			stages: []smtptest.Stage{smtptest.StageMail, smtptest.StageRcpt, smtptest.StageData, smtptest.StageDot},
+			stages: []smtptest.Stage{smtptest.StageRcpt, smtptest.StageData, smtptest.StageDot},
 		},
 		"closes": {
 			action: smtptest.Close(),
