@@ -51,7 +51,8 @@ type Contacts interface {
 	// UpsertContacts makes the changes, each of them atomic by itself. The
 	// changes are valid and have distinct keys. A contact that is not there
 	// is made: active unless the change says otherwise, CreatedAt = at.
-	// UpdatedAt becomes at. On an error some changes may have been made;
+	// UpdatedAt becomes at, Address as the change writes it. CodeInvalid when
+	// a contact would grow beyond what the store can keep. On an error some changes may have been made;
 	// calling again makes the rest.
 	UpsertContacts(ctx context.Context, changes []campaign.ContactChange, at time.Time) error
 
@@ -59,7 +60,8 @@ type Contacts interface {
 	// the contact as it is then. CodeNotFound.
 	UpdateContact(ctx context.Context, change campaign.ContactChange, at time.Time) (campaign.Contact, error)
 
-	// DeleteContact takes a contact away. CodeNotFound.
+	// DeleteContact takes a contact away. CodeNotFound, also for a call that
+	// is repeated because its answer was lost.
 	DeleteContact(ctx context.Context, key string) error
 
 	// GetContacts gives the contacts that are there of up to any number of
@@ -97,8 +99,8 @@ type Campaigns interface {
 	// (Key.Number 0, due at CreatedAt) and its Idempotency-Key together: on
 	// an error there is no campaign, and no content stays behind unless the
 	// process dies in the middle. When the key is known with the same digest
-	// it returns the campaign of that key (as first stored) and created
-	// false. CodeKeyReused when the key came with another digest;
+	// it returns the campaign of that key, as first stored or as it is now,
+	// and created false. CodeKeyReused when the key came with another digest;
 	// CodeConflict while another call with the key is under way, or when the
 	// campaign's ID is taken.
 	CreateCampaign(ctx context.Context, n NewCampaign) (c campaign.Campaign, created bool, err error)
@@ -263,7 +265,9 @@ type Work interface {
 	// for each of the keys (the contacts to whom a message was sent; ones
 	// that are gone are passed over) EmailCount + 1, LastEmailSent =
 	// sent.At, LastCampaign = the campaign, unless LastCampaign is the
-	// campaign already.
+	// campaign already. Where statistics and closing are not one transaction,
+	// a call that is repeated after a crash counts those twice whom another
+	// campaign has reached in between.
 	FinishChunk(ctx context.Context, held Lease, sent Sent) (Lease, error)
 
 	// Deliveries gives all stored deliveries of a chunk, by index.

@@ -1,0 +1,120 @@
+package dynamo
+
+import (
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"postern/internal/campaign"
+)
+
+// Attributes of a campaign that expressions name.
+const (
+	attrCampaignID = "campaign_id"
+	attrReason     = "reason"
+	attrNotice     = "notice"
+	attrStartedAt  = "started_at"
+	attrFinishedAt = "finished_at"
+	attrSealed     = "smtp_password_sealed"
+	attrDigest     = "create_digest"
+	// attrAudience holds the packed selection of a narrowed audience, and is
+	// text in place of octets where the selection is kept as content.
+	attrAudience = "audience"
+)
+
+func campaignKey(id string) item { return item{attrCampaignID: str(id)} }
+
+// campaignItem gives a campaign's stored form without its audience.
+func campaignItem(c campaign.Campaign) item {
+	it := item{
+		attrCampaignID: str(c.ID), "campaign_name": str(c.Name), attrStatus: str(string(c.Status)),
+		"subject": str(c.Letter.Subject), "from_email": str(c.Letter.From.Address),
+		"body": refItem(c.Letter.HTML), "attachments": attachmentsItem(c.Letter.Attachments),
+		"smtp_server": str(c.Relay.Host), "smtp_port": num(c.Relay.Port),
+		"smtp_use_tls": boolean(c.Relay.UseTLS), "smtp_default": boolean(c.Relay.Default),
+	}
+	putStr(it, "from_name", c.Letter.From.Name)
+	putStr(it, "reply_to_email", c.Letter.ReplyTo.Address)
+	putStr(it, "reply_to_name", c.Letter.ReplyTo.Name)
+	putStr(it, "smtp_username", c.Relay.Username)
+	putStr(it, "source_vpce", c.SourceVPCE)
+	putStr(it, attrReason, c.Reason)
+	putStr(it, attrNotice, c.Notice)
+	if len(c.Relay.SealedPassword) > 0 {
+		it[attrSealed] = bin(c.Relay.SealedPassword)
+	}
+	putWhen(it, attrCreatedAt, c.CreatedAt)
+	putWhen(it, attrUpdatedAt, c.UpdatedAt)
+	putWhen(it, attrStartedAt, c.StartedAt)
+	putWhen(it, attrFinishedAt, c.FinishedAt)
+	return it
+}
+
+// selection is the stored form of campaign.Selection, packed.
+type selection struct {
+	Tags      []string `json:"tags,omitempty"`
+	Addresses []string `json:"addresses,omitempty"`
+}
+
+func refItem(r campaign.ContentRef) types.AttributeValue {
+	return &types.AttributeValueMemberM{Value: item{"digest": str(r.Digest), "size": num(r.Size)}}
+}
+
+func attachmentsItem(list []campaign.Attachment) types.AttributeValue {
+	values := make([]types.AttributeValue, len(list))
+	for i, a := range list {
+		values[i] = &types.AttributeValueMemberM{Value: item{
+			"filename": str(a.Filename), "content_type": str(a.ContentType), "content": refItem(a.ContentRef),
+		}}
+	}
+	return &types.AttributeValueMemberL{Value: values}
+}
+
+// campaignOf reads an item of the campaigns table, also one that another
+// program wrote. The audience is the caller's to add.
+func campaignOf(it item) campaign.Campaign {
+	return campaign.Campaign{
+		ID: text(it[attrCampaignID]), Name: text(it["campaign_name"]),
+		Status: campaign.Status(text(it[attrStatus])), Reason: text(it[attrReason]), Notice: text(it[attrNotice]),
+		Letter: letterOf(it), Relay: relayOf(it),
+		SourceVPCE: text(it["source_vpce"]),
+		CreatedAt:  moment(it[attrCreatedAt]), UpdatedAt: moment(it[attrUpdatedAt]),
+		StartedAt: moment(it[attrStartedAt]), FinishedAt: moment(it[attrFinishedAt]),
+	}
+}
+
+func letterOf(it item) campaign.Letter {
+	l := campaign.Letter{
+		Subject: text(it["subject"]),
+		From:    campaign.Mailbox{Name: text(it["from_name"]), Address: text(it["from_email"])},
+		ReplyTo: campaign.Mailbox{Name: text(it["reply_to_name"]), Address: text(it["reply_to_email"])},
+		HTML:    refOf(it["body"]),
+	}
+	for _, e := range elements(it["attachments"]) {
+		m := members(e)
+		l.Attachments = append(l.Attachments, campaign.Attachment{
+			Filename: text(m["filename"]), ContentType: text(m["content_type"]), ContentRef: refOf(m["content"]),
+		})
+	}
+	return l
+}
+
+func refOf(v types.AttributeValue) campaign.ContentRef {
+	m := members(v)
+	return campaign.ContentRef{Digest: text(m["digest"]), Size: integer(m["size"])}
+}
+
+func relayOf(it item) campaign.Relay {
+	return campaign.Relay{
+		Host: text(it["smtp_server"]), Port: int(integer(it["smtp_port"])), UseTLS: truth(it["smtp_use_tls"]),
+		Username: text(it["smtp_username"]), SealedPassword: octets(it[attrSealed]), Default: truth(it["smtp_default"]),
+	}
+}
+
+// asFirstStored takes back what happened to a campaign since it was accepted.
+// A password that was erased stays erased.
+func asFirstStored(c campaign.Campaign) campaign.Campaign {
+	c.Status, c.Reason, c.Notice = campaign.StatusPending, "", ""
+	c.UpdatedAt, c.StartedAt, c.FinishedAt = c.CreatedAt, time.Time{}, time.Time{}
+	return c
+}
