@@ -44,6 +44,10 @@ test: lint ## Lint, then run every test with the race detector (needs a C compil
 test-short: ## Run every test, without lint and race detector
 	$(GO) test -timeout $(TEST_TIMEOUT) ./...
 
+.PHONY: acceptance
+acceptance: ## Send 10,000 letters with a 1 MB attachment on each store, and check every one (minutes)
+	$(GO) test ./internal/app -count 1 -timeout 60m -v -run '^TestCampaign$$' -recipients 10000
+
 .PHONY: cover
 cover: ## Run every test and write coverage/index.html
 	@mkdir -p coverage

@@ -138,7 +138,7 @@ func start(t *testing.T, envs ...map[string]string) *service {
 // than the relay has acknowledged.
 func (s *service) follow(t *testing.T, id string, relay *smtptest.Server) client.Status {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), patience+time.Duration(*recipients)*100*time.Millisecond)
 	defer cancel()
 	final, err := s.Follow(ctx, id, func(st client.Status) error {
 		if sum := st.Sent + st.Failed + st.Unknown + st.Suppressed + st.Pending; sum != st.Total || st.Pending < 0 {

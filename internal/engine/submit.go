@@ -44,7 +44,7 @@ func (e *Engine) Submit(ctx context.Context, s Submission) (r Report, created bo
 		return Report{}, false, err
 	}
 	if !created {
-		r.Totals, err = e.store.Totals(ctx, r.Campaign.ID)
+		r, err = e.Report(ctx, r.Campaign.ID)
 		return r, false, err
 	}
 	e.log.Info().Str("campaign", r.Campaign.ID).Str("relay", r.Campaign.Relay.Host).
