@@ -93,14 +93,22 @@ func newSealer(cfg config.Config) (*seal.Sealer, error) {
 
 func openStore(ctx context.Context, cfg config.Config) (store.Store, error) {
 	if cfg.Store == config.StoreEmbedded {
-		return bolt.Open(cfg.DataDir)
+		s, err := bolt.Open(cfg.DataDir)
+		if err != nil {
+			return nil, err // not s: a nil *bolt.Store in the interface is not nil
+		}
+		return s, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
-	return dynamo.Open(ctx, dynamo.Config{
+	s, err := dynamo.Open(ctx, dynamo.Config{
 		Region: cfg.AWSRegion, Endpoint: cfg.DynamoDBEndpoint,
 		TablePrefix: cfg.TablePrefix, CreateTables: cfg.CreateTables,
 	})
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 func engineConfig(cfg config.Config) (engine.Config, error) {
@@ -192,17 +200,17 @@ func (a *App) Run(ctx context.Context) error {
 
 // Close lets go of what Start opened. It is for an App that is not Run.
 func (a *App) Close() (err error) {
-	if a.apiListener != nil {
-		_ = a.apiListener.Close() // closed already after a Run
+	// The servers first: they close their listeners, if they serve. A listener
+	// that is closed again says so, which is no fault.
+	for _, s := range []*http.Server{a.apiServer, a.metricsServer} {
+		if s != nil {
+			err = errors.Join(err, s.Close())
+		}
 	}
-	if a.apiServer != nil {
-		err = errors.Join(err, a.apiServer.Close())
-	}
-	if a.metricsListener != nil {
-		_ = a.metricsListener.Close()
-	}
-	if a.metricsServer != nil {
-		err = errors.Join(err, a.metricsServer.Close())
+	for _, l := range []net.Listener{a.apiListener, a.metricsListener} {
+		if l != nil {
+			_ = l.Close()
+		}
 	}
 	if a.store != nil {
 		err = errors.Join(err, a.store.Close())
