@@ -84,7 +84,11 @@ func newSealer(cfg config.Config) (*seal.Sealer, error) {
 	if !cfg.EncryptionKey.IsZero() {
 		return seal.New([]byte(cfg.EncryptionKey.Reveal()))
 	}
-	key, err := seal.LoadOrCreateKey(cfg.DataDir)
+	load := seal.LoadOrCreateKey
+	if bolt.Exists(cfg.DataDir) {
+		load = seal.LoadKey // a new key would open nothing of what is there
+	}
+	key, err := load(cfg.DataDir)
 	if err != nil {
 		return nil, err
 	}
@@ -181,12 +185,12 @@ func (a *App) Run(ctx context.Context) error {
 	sent := make(chan bool, 1)
 	go func() { sent <- a.engine.Run(ctx) }()
 	<-ctx.Done()
-	a.log.Info().Dur("timeout", a.cfg.ShutdownTimeout).Msg("stopping")
+	a.log.Info().Stringer("timeout", a.cfg.ShutdownTimeout).Msg("stopping")
 	timeout, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.cfg.ShutdownTimeout)
 	defer cancel()
 	err := a.apiServer.Shutdown(timeout)
 	if !<-sent {
-		err = errors.Join(err, errors.New("messages in flight were cut off by the stop time-out (SHUTDOWN_TIMEOUT); some may be sent twice"))
+		err = errors.Join(err, errors.New("what was in flight was cut off by the stop time-out (SHUTDOWN_TIMEOUT); a message whose answer was still out may be sent again"))
 	}
 	err = errors.Join(err, a.Close())
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {

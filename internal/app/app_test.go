@@ -1,6 +1,8 @@
 package app_test
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -23,6 +25,7 @@ func TestStartSaysWhatIsWrong(t *testing.T) {
 	}{
 		"store in use": {map[string]string{"DATA_DIR": data["DATA_DIR"], "LISTEN_ADDR": "127.0.0.1:0"}, data["DATA_DIR"]},
 		"port in use":  {map[string]string{"DATA_DIR": t.TempDir(), "LISTEN_ADDR": taken}, "LISTEN_ADDR"},
+		"key lost":     {map[string]string{"DATA_DIR": withoutKey(t), "LISTEN_ADDR": "127.0.0.1:0"}, "encryption key"},
 		"no DynamoDB": {map[string]string{
 			"STORE": "dynamodb", "DYNAMODB_ENDPOINT": "http://127.0.0.1:1", "AWS_REGION": "us-gov-west-1", "LISTEN_ADDR": "127.0.0.1:0",
 			"ENCRYPTION_KEY": "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=",
@@ -42,4 +45,17 @@ func TestStartSaysWhatIsWrong(t *testing.T) {
 			t.Errorf("%s: an App came with the error", name)
 		}
 	}
+}
+
+// withoutKey is the directory of a store whose key file is gone.
+func withoutKey(t *testing.T) string {
+	t.Helper()
+	env := embedded(t)
+	if err := start(t, env).stop(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(env["DATA_DIR"], "encryption.key")); err != nil {
+		t.Fatal(err)
+	}
+	return env["DATA_DIR"]
 }

@@ -183,8 +183,8 @@ func (e *Engine) claim(ctx context.Context, key store.LeaseKey) bool {
 	}
 	if seen.Owner != "" {
 		e.metrics.takeovers.Inc()
-		e.log.Warn().Str("campaign", key.CampaignID).Int("lease", key.Number).Str("from", seen.Owner).
-			Msg("took over a lease whose owner did not renew it")
+		e.log.Info().Str("campaign", key.CampaignID).Int("lease", key.Number).Str("from", seen.Owner).
+			Msg("took over a lease whose owner is gone")
 	}
 	e.background.Go(func() {
 		defer e.wake()

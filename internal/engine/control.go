@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"postern/internal/campaign"
@@ -65,8 +66,24 @@ func (e *Engine) transition(ctx context.Context, id string, t store.Transition) 
 		return err
 	}
 	e.metrics.campaigns.WithLabelValues(string(t.To)).Inc()
-	e.log.Info().Str("campaign", id).Str("status", string(t.To)).Str("reason", t.Reason).Msg("campaign")
+	line := e.log.Info()
+	if t.To == campaign.StatusFailed {
+		line = e.log.Warn().Str("reason", withoutAddresses(t.Reason))
+	}
+	line.Str("campaign", id).Str("status", string(t.To)).Msg("the campaign's status changed")
 	return nil
+}
+
+// withoutAddresses makes a relay's text fit for the log, where persons do not
+// belong.
+func withoutAddresses(text string) string {
+	words := strings.Fields(text)
+	for i, word := range words {
+		if strings.Contains(word, "@") {
+			words[i] = "[address]"
+		}
+	}
+	return strings.Join(words, " ")
 }
 
 // completeIfDone completes a campaign none of whose recipients is open.

@@ -49,6 +49,7 @@ type lane struct {
 	limiter *rate.Limiter
 	giveUp  time.Duration
 	metrics *metrics
+	label   string // the relay's in metrics
 	// trouble is told when the relay as a whole fails, and "" when it is
 	// back. It must not block.
 	trouble func(notice string)
@@ -110,7 +111,7 @@ func (l *lane) do(sending context.Context, j job, msg *mailer.Message) outcome {
 	}
 	o.at = l.now()
 	l.judge(j, &o, probe)
-	l.metrics.attempt(l.relay, o.err)
+	l.metrics.attempt(l.label, o.err)
 	return o
 }
 

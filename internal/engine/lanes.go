@@ -38,7 +38,8 @@ func (e *Engine) newLane(r mailer.Relay) *lane {
 		limit = rate.Limit(e.cfg.Rate)
 	}
 	pool := e.cfg.Pool
-	pool.Observer = e.metrics.observer(r)
+	label := e.metrics.relayLabel(r)
+	pool.Observer = e.metrics.observer(label)
 	l := &lane{
 		relay:   r,
 		pool:    mailer.NewPool(r, pool),
@@ -46,6 +47,7 @@ func (e *Engine) newLane(r mailer.Relay) *lane {
 		limiter: rate.NewLimiter(limit, 1),
 		giveUp:  e.cfg.Retry.For,
 		metrics: e.metrics,
+		label:   label,
 		now:     e.cfg.Now,
 		jobs:    make(chan job),
 	}
@@ -75,7 +77,7 @@ func (e *Engine) notify(l *lane, notice string) {
 	if notice == "" {
 		e.log.Info().Str("relay", l.relay.Addr()).Msg("the relay works again")
 	} else {
-		e.log.Warn().Str("relay", l.relay.Addr()).Msg(notice)
+		e.log.Warn().Str("relay", l.relay.Addr()).Msg(withoutAddresses(notice))
 	}
 	for _, id := range e.campaignsOf(l) {
 		err := e.untilDone(e.feeding, func(ctx context.Context) error {

@@ -2,7 +2,7 @@ package engine
 
 import (
 	"errors"
-	"strconv"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -25,11 +25,15 @@ type metrics struct {
 	connections *prometheus.CounterVec
 	failures    *prometheus.CounterVec
 	replies     *prometheus.HistogramVec
+
+	mu     sync.Mutex
+	relays map[string]struct{} // that have a label of their own
 }
 
 func newMetrics(reg prometheus.Registerer, w *window) *metrics {
 	f := promauto.With(reg)
 	return &metrics{
+		relays: map[string]struct{}{},
 		attempts: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "postern_attempts_total",
 			Help: "Attempts to hand a message to a relay, by outcome: sent, or the scope of the failure and whether it may pass.",
@@ -81,7 +85,7 @@ type relayObserver struct {
 	relay   string
 }
 
-func (m *metrics) observer(r mailer.Relay) mailer.Observer { return relayObserver{m, r.Addr()} }
+func (m *metrics) observer(relayLabel string) mailer.Observer { return relayObserver{m, relayLabel} }
 
 func (o relayObserver) ConnectionOpened() { o.metrics.connections.WithLabelValues(o.relay).Inc() }
 
@@ -93,8 +97,26 @@ func (o relayObserver) Replied(s mailer.Stage, d time.Duration) {
 	o.metrics.replies.WithLabelValues(o.relay, string(s)).Observe(d.Seconds())
 }
 
-func (m *metrics) attempt(r mailer.Relay, err error) {
-	m.attempts.WithLabelValues(r.Addr(), outcomeLabel(err)).Inc()
+// maxRelayLabels bounds the values of the label relay, which callers choose;
+// further relays are counted together.
+const maxRelayLabels = 32
+
+// relayLabel is the relay's address while there are few, then "other".
+func (m *metrics) relayLabel(r mailer.Relay) string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	addr := r.Addr()
+	if _, known := m.relays[addr]; !known {
+		if len(m.relays) >= maxRelayLabels {
+			return "other"
+		}
+		m.relays[addr] = struct{}{}
+	}
+	return addr
+}
+
+func (m *metrics) attempt(relayLabel string, err error) {
+	m.attempts.WithLabelValues(relayLabel, outcomeLabel(err)).Inc()
 }
 
 func (m *metrics) recorded(ds []campaign.Delivery) {
@@ -112,5 +134,8 @@ func outcomeLabel(err error) string {
 	if !ok {
 		return "other"
 	}
-	return string(me.Scope) + "_temporary_" + strconv.FormatBool(me.Temporary)
+	if me.Temporary {
+		return string(me.Scope) + "_temporary"
+	}
+	return string(me.Scope) + "_permanent"
 }

@@ -86,20 +86,19 @@ func connect(ctx context.Context, relay Relay, opts *Options) (net.Conn, *Error)
 	}
 }
 
-// dialFailure: a relay that is not allowed or does not exist is the
-// campaign's mistake; one that cannot be reached may come back.
+// dialFailure: a relay that is not allowed is the campaign's mistake; one that
+// cannot be reached may come back, as may one whose name is not known now.
 func dialFailure(relay Relay, cause error) *Error {
 	e := &Error{Stage: StageDial, Scope: ScopeRelay, Temporary: true, Err: cause}
 	if refused, ok := errors.AsType[*ruleError](cause); ok {
 		e.Scope, e.Temporary, e.Text = ScopeCampaign, false, refused.Error()
 		return e
 	}
-	if dns, ok := errors.AsType[*net.DNSError](cause); ok && dns.IsNotFound {
-		e.Scope, e.Temporary, e.Text = ScopeCampaign, false, "there is no host "+relay.Host
-		return e
-	}
+	dns, isDNS := errors.AsType[*net.DNSError](cause)
 	timeout, ok := errors.AsType[net.Error](cause)
 	switch {
+	case isDNS && dns.IsNotFound:
+		e.Text = "there is no host " + relay.Host
 	case ok && timeout.Timeout():
 		e.Text = "no connection to " + relay.Addr() + " in time"
 	case errors.Is(cause, syscall.ECONNREFUSED):

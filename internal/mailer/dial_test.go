@@ -115,7 +115,7 @@ func TestDialChecksTheFinalAddress(t *testing.T) {
 			"metadata.test", mustRules(t, ports, "metadata.test"), Error{Stage: StageDial, Scope: ScopeCampaign}, "never",
 		},
 		"no such name": {
-			"nowhere.test", mustRules(t, ports), Error{Stage: StageDial, Scope: ScopeCampaign}, "no host nowhere.test",
+			"nowhere.test", mustRules(t, ports), Error{Stage: StageDial, Scope: ScopeRelay, Temporary: true}, "no host nowhere.test",
 		},
 		"name server fails": {
 			"broken.test", mustRules(t, ports), Error{Stage: StageDial, Scope: ScopeRelay, Temporary: true}, "broken.test",

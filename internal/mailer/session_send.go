@@ -66,9 +66,9 @@ func uncommitted(stage Stage, cause error) *Error {
 }
 
 // envelope makes the envelope for the wire and checks it against what the
-// relay offers. What does not fit fails this recipient alone: messages of a
-// campaign differ in size and in addresses, and finding out costs the relay
-// nothing.
+// relay offers. Except for the sender's address, what does not fit fails this
+// recipient alone: messages of a campaign differ in size and in recipients'
+// addresses, and finding out costs the relay nothing.
 func (s *Session) envelope(env Envelope, msg *Message) (envelope, *Error) {
 	e := envelope{size: msg.Size()}
 	if limit := s.ext.maxSize; limit > 0 && e.size > limit {
@@ -76,6 +76,7 @@ func (s *Session) envelope(env Envelope, msg *Message) (envelope, *Error) {
 	}
 	from, fromUTF8, err := s.path("sender", env.From)
 	if err != nil {
+		err.Scope = ScopeCampaign // every message has this sender
 		return e, err
 	}
 	to, toUTF8, err := s.path("recipient", env.To)

@@ -85,19 +85,29 @@ func (s *Sealer) Derive(purpose string) ([]byte, error) {
 	return hkdf.Key(sha256.New, s.key, nil, purpose, KeySize)
 }
 
+// keyFile is the key's file in the data directory.
+const keyFile = "encryption.key"
+
 // LoadOrCreateKey reads the key file in dir, or makes it with a new random
 // key and mode 0600. Whoever loses the file loses what was sealed with it.
 func LoadOrCreateKey(dir string) ([]byte, error) {
-	path := filepath.Join(dir, "encryption.key")
-	key, err := os.ReadFile(path) //nolint:gosec // G304: the operator names the directory
+	key, err := LoadKey(dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return createKey(path)
+		return createKey(filepath.Join(dir, keyFile))
 	}
+	return key, err
+}
+
+// LoadKey reads the key file in dir. The error wraps fs.ErrNotExist when there
+// is none.
+func LoadKey(dir string) ([]byte, error) {
+	path := filepath.Join(dir, keyFile)
+	key, err := os.ReadFile(path) //nolint:gosec // G304: the operator names the directory
 	if err != nil {
-		return nil, fmt.Errorf("read the encryption key: %w", err)
+		return nil, fmt.Errorf("read the encryption key, without which what is in the store cannot be opened: %w", err)
 	}
 	if len(key) != KeySize {
-		return nil, fmt.Errorf("the encryption key %s has %d octets instead of %d: put the right file back, or remove it and lose what it sealed", path, len(key), KeySize)
+		return nil, fmt.Errorf("the encryption key %s has %d octets instead of %d: put the right file back", path, len(key), KeySize)
 	}
 	return key, nil
 }

@@ -68,6 +68,12 @@ import (
 // FileName is the database's name in its directory.
 const FileName = "postern.db"
 
+// Exists says whether there is a store in dir.
+func Exists(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, FileName))
+	return err == nil
+}
+
 // lockPatience is how long Open waits for another process to let go of the
 // file: long enough for one that is just ending.
 const lockPatience = time.Second
