@@ -7,9 +7,13 @@ COPY go.mod go.sum ./
 RUN go mod download
 COPY cmd cmd
 COPY internal internal
-RUN CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags='-s -w' -o /out/server ./cmd/server
-# A volume takes its owner from the directory that the image has in its place.
-RUN mkdir -m 0700 /out/data
+# No later build would find the compiler's cache: it is left out of the layer.
+RUN CGO_ENABLED=0 GOCACHE=/tmp/gocache go build -trimpath -buildvcs=false -ldflags='-s -w' -o /out/server ./cmd/server \
+ && rm -rf /tmp/gocache
+# A volume takes its owner and mode from the directory that the image has in
+# its place. Without BuildKit a mode is kept of what is in the copied directory
+# only, hence the one around it.
+RUN mkdir -p /out/root && mkdir -m 0700 /out/root/data
 
 FROM scratch
 ARG REVISION=unknown
@@ -19,7 +23,7 @@ LABEL org.opencontainers.image.title="postern" \
 # To verify relays and AWS by the public authorities; RELAY_CA_FILE adds others.
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build /out/server /server
-COPY --from=build --chown=65532:65532 /out/data /data
+COPY --from=build --chown=65532:65532 /out/root/ /
 # Loopback inside a container reaches nobody, so the image listens everywhere;
 # the server then refuses to start until AUTH says who may call.
 ENV LISTEN_ADDR=0.0.0.0:8080 \

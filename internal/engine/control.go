@@ -66,11 +66,12 @@ func (e *Engine) transition(ctx context.Context, id string, t store.Transition) 
 		return err
 	}
 	e.metrics.campaigns.WithLabelValues(string(t.To)).Inc()
-	line := e.log.Info()
-	if t.To == campaign.StatusFailed {
-		line = e.log.Warn().Str("reason", withoutAddresses(t.Reason))
+	log := e.log.With().Str("campaign", id).Str("status", string(t.To)).Logger()
+	if t.Reason == "" {
+		log.Info().Msg("the campaign's status changed")
+	} else {
+		log.Warn().Str("reason", withoutAddresses(t.Reason)).Msg("the campaign's status changed")
 	}
-	line.Str("campaign", id).Str("status", string(t.To)).Msg("the campaign's status changed")
 	return nil
 }
 

@@ -87,6 +87,8 @@ var homes = map[string][]string{
 	"pgregory.net/rapid":        {},
 	"github.com/getkin":         {},
 	"github.com/testcontainers": {},
+	"github.com/moby":           {},
+	"go.yaml.in":                {},
 }
 
 // row is what one package may import.
