@@ -2,10 +2,12 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
 	"postern/internal/campaign"
+	"postern/internal/mailer"
 	"postern/internal/store"
 )
 
@@ -24,9 +26,11 @@ type chunk struct {
 	run  *run
 	hold *holder
 	// feeding ends when nothing more of the chunk must be started: its cause
-	// is errLeaseLost, errCampaignOver, or the task's stop.
-	feeding  context.Context //nolint:containedctx // a lifetime, not a call's
-	audience campaign.Audience
+	// is errLeaseLost, errCampaignOver, errParked, or the task's stop.
+	feeding    context.Context //nolint:containedctx // a lifetime, not a call's
+	endFeeding context.CancelCauseFunc
+	parkedFor  time.Duration // with the cause errParked: until the relay's next probe
+	audience   campaign.Audience
 
 	ready    []int // to be sent, the next one last
 	putBacks map[int]int
@@ -63,14 +67,13 @@ func (e *Engine) workChunk(lease store.Lease, asked time.Time) {
 	unlink := context.AfterFunc(r.ctx, func() { end(context.Cause(r.ctx)) })
 	defer unlink()
 	c := &chunk{
-		e: e, run: r, hold: hold, feeding: feeding,
+		e: e, run: r, hold: hold, feeding: feeding, endFeeding: end,
 		putBacks: map[int]int{}, deferred: map[int]campaign.Deferred{},
 		progress: lease.Progress.Clone(), saved: make(chan error, 1),
 	}
+	defer r.lane.left(c)
 	if err := c.prepare(e.working); err != nil {
-		e.log.Error().Err(err).Str("campaign", lease.Key.CampaignID).Int("chunk", lease.Key.Number).
-			Msg("the chunk could not be prepared; it will be taken up again")
-		c.release(e.cfg.Now().Add(storeRetryMax))
+		e.giveUpHeld(hold, err)
 		return
 	}
 	if c.loop() {
@@ -169,6 +172,7 @@ func (c *chunk) loop() (recorded bool) {
 		if c.feeding.Err() != nil {
 			c.ready, stopped = nil, nil
 		}
+		c.parkInTrouble()
 		jobs, next, full := c.offer()
 		c.save(full != nil || len(c.ready) == 0 && c.inFlight == 0)
 		if len(c.ready) == 0 && c.inFlight == 0 && c.saving == nil {
@@ -183,14 +187,28 @@ func (c *chunk) loop() (recorded bool) {
 			c.inFlight--
 			c.take(o)
 		case err := <-c.saved:
+			lost := countSent(c.saving)
 			if c.recorded(err); err != nil {
-				c.abandon()
+				c.abandon(lost)
 				return false
 			}
 		case <-full:
 		case <-flush.C:
 		case <-stopped:
 		}
+	}
+}
+
+// errParked is the cause of a chunk's end while its relay is in trouble.
+var errParked = errors.New("the relay is in trouble")
+
+// parkInTrouble ends the feeding of a chunk that would only wait for a relay in
+// trouble, unless it is the one that stays to probe it.
+func (c *chunk) parkInTrouble() {
+	wait, trouble := c.run.lane.gate.troubled()
+	if trouble && c.feeding.Err() == nil && !c.run.lane.mayStay(c) {
+		c.parkedFor = wait
+		c.endFeeding(errParked)
 	}
 }
 
@@ -263,21 +281,24 @@ func (c *chunk) recorded(err error) {
 }
 
 // abandon lets go of a chunk whose results cannot be recorded here any more:
-// the lease is lost, or the stop time-out has cut the store off.
-func (c *chunk) abandon() {
+// the lease is lost, or the stop time-out has cut the store off. lost are the
+// messages of the batch that could not be recorded.
+func (c *chunk) abandon(lost int) {
 	for c.inFlight > 0 {
 		o := <-c.outcomes
 		c.inFlight--
 		if o.err == nil {
 			c.unsaved = append(c.unsaved, campaign.Delivery{State: campaign.DeliverySent})
 			c.e.window.add()
+		} else if me, ok := errors.AsType[*mailer.Error](o.err); ok && me.Scope == mailer.ScopeCampaign {
+			c.campaignFails(me)
 		}
 	}
-	lost := countSent(c.unsaved)
-	c.e.window.done(lost)
+	unsaved := countSent(c.unsaved)
+	c.e.window.done(unsaved)
 	c.unsaved = nil
 	key := c.hold.current().Key
-	c.e.log.Warn().Str("campaign", key.CampaignID).Int("chunk", key.Number).Int("unrecorded", lost).
+	c.e.log.Warn().Str("campaign", key.CampaignID).Int("chunk", key.Number).Int("unrecorded", lost+unsaved).
 		Msg("the chunk's lease is lost; messages acknowledged and not recorded will be sent again")
 }
 

@@ -19,8 +19,10 @@ func (c *chunk) end() {
 		c.finish()
 	case c.run.isOver():
 		c.e.closeIfOver(c.hold)
+	case errors.Is(context.Cause(c.feeding), errParked):
+		c.release(c.e.cfg.Now().Add(c.parkedFor))
 	case c.e.feeding.Err() != nil || len(c.deferred) == 0:
-		c.release(c.e.cfg.Now())
+		c.release(dueNow)
 	default:
 		c.release(c.firstDue())
 	}

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"postern/internal/campaign"
@@ -18,19 +19,34 @@ func (c *chunk) take(o outcome) {
 	}
 	me, ok := errors.AsType[*mailer.Error](o.err)
 	switch {
-	case !ok || me.Scope == mailer.ScopeRelay || errors.Is(me, errLeaseLost):
-		c.ready = append(c.ready, o.index)
+	case !ok || errors.Is(me, errLeaseLost) || me.Scope == mailer.ScopeRelay && !concernsMessage(me.Stage):
+		c.putBack(o.index)
 	case me.Scope == mailer.ScopeCampaign:
-		c.ready = append(c.ready, o.index)
-		c.e.failRun(c.run, "relay "+c.run.lane.relay.Addr()+": "+me.Error())
-	case me.Scope == mailer.ScopeSession && !me.Ambiguous && c.putBacks[o.index] < maxPutBacks:
+		c.putBack(o.index)
+		c.campaignFails(me)
+	case me.Scope != mailer.ScopeRecipient && !me.Ambiguous && c.putBacks[o.index] < maxPutBacks:
 		c.putBacks[o.index]++
-		c.ready = append(c.ready, o.index)
+		c.putBack(o.index)
 	case me.Temporary || me.Scope == mailer.ScopeSession:
 		c.deferOrFail(o, me)
 	default:
 		c.settle(o.index, campaign.Delivery{State: campaign.DeliveryFailed, Reply: me.Error(), MessageID: o.messageID})
 	}
+}
+
+// concernsMessage: the relay had the recipient or the message before it when
+// it failed, so it may be that message that it cannot take.
+func concernsMessage(s mailer.Stage) bool {
+	return s == mailer.StageRcpt || s == mailer.StageData || s == mailer.StageContent || s == mailer.StageDot
+}
+
+// putBack queues a recipient behind the others, so that one whom the relay
+// stumbles over does not stand in their way.
+func (c *chunk) putBack(index int) { c.ready = slices.Insert(c.ready, 0, index) }
+
+// campaignFails makes a failure that concerns all recipients durable.
+func (c *chunk) campaignFails(me *mailer.Error) {
+	c.e.failRun(c.run, "relay "+c.run.lane.relay.Addr()+": "+me.Error())
 }
 
 // deferOrFail puts a temporarily refused recipient off, unless its time is up.
@@ -39,15 +55,14 @@ func (c *chunk) deferOrFail(o outcome, me *mailer.Error) {
 	if d.Attempts == 0 {
 		d = campaign.Deferred{Index: o.index, First: o.at}
 	}
-	next := o.at.Add(c.e.cfg.Retry.delay(d.Attempts + 1))
-	if next.Sub(d.First) > c.e.cfg.Retry.For {
+	if c.e.cfg.Retry.exhausted(d.Attempts + 1) {
 		c.settle(o.index, campaign.Delivery{
 			State: campaign.DeliveryFailed, Reply: me.Error() + " (given up)", MessageID: o.messageID,
 		})
 		return
 	}
 	d.Attempts++
-	d.Next = next
+	d.Next = o.at.Add(c.e.cfg.Retry.delay(d.Attempts))
 	d.Reply = cut(me.Error(), campaign.MaxDeferredReplyOctets)
 	c.deferred[o.index] = d
 	c.moved = true

@@ -20,6 +20,10 @@ const (
 	chunksPerTask = 64
 )
 
+// dueNow is the due time of work that may be taken up at once. It is long past
+// whatever any host's clock says.
+var dueNow = time.UnixMilli(1).UTC()
+
 // claims is what the task holds and what it has seen others hold.
 type claims struct {
 	mu     sync.Mutex
@@ -120,8 +124,12 @@ func inTurn(keys []store.LeaseKey) []store.LeaseKey {
 	return turns
 }
 
-// forgetSightings drops leases that are not due any more.
+// forgetSightings drops leases that are not due any more, if the whole list
+// was seen.
 func (e *Engine) forgetSightings(due []store.LeaseKey) {
+	if len(due) == scanLimit {
+		return
+	}
 	still := make(map[store.LeaseKey]sighting, len(e.claims.seen))
 	for _, k := range due {
 		if s, found := e.claims.seen[k]; found {

@@ -21,7 +21,9 @@ func (e *Engine) workControl(lease store.Lease, asked time.Time) {
 	ctx, lose := context.WithCancelCause(e.feeding)
 	defer lose(nil)
 	hold := newHolder(lease, asked, e.cfg.LeaseTime, lose)
-	e.background.Go(func() { hold.keep(ctx, e.store) })
+	keeping, stop := context.WithCancel(e.working)
+	defer stop()
+	e.background.Go(func() { hold.keep(keeping, e.store) })
 
 	id := lease.Key.CampaignID
 	c, err := e.store.GetCampaign(ctx, id)
@@ -55,6 +57,10 @@ func (e *Engine) moveOn(ctx context.Context, hold *holder, c campaign.Campaign) 
 		return err
 	}
 	defer release()
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	unlink := context.AfterFunc(r.ctx, func() { end(context.Cause(r.ctx)) })
+	defer unlink()
 	f := freezer{e: e, hold: hold, fields: r.letter.Fields(), selection: c.Audience}
 	return f.run(ctx)
 }
@@ -106,7 +112,7 @@ func (e *Engine) closeIfOver(hold *holder) {
 	case err == nil && c.Status.Terminal():
 		e.lastWrite(hold, e.store.CloseLease)
 	case e.feeding.Err() != nil:
-		e.releaseLease(hold, e.cfg.Now())
+		e.releaseLease(hold, dueNow)
 	default:
 		e.releaseLease(hold, e.cfg.Now().Add(watchEvery))
 	}
@@ -121,10 +127,13 @@ func (e *Engine) giveUpHeld(hold *holder, err error) {
 	switch {
 	case errors.Is(err, errLeaseLost):
 		return
-	case e.feeding.Err() != nil:
-		e.releaseLease(hold, e.cfg.Now())
+	case errors.Is(err, errCampaignOver):
+		e.closeIfOver(hold)
 		return
-	case code == campaign.CodeNotFound:
+	case e.feeding.Err() != nil:
+		e.releaseLease(hold, dueNow)
+		return
+	case code == campaign.CodeNotFound && e.isGone(id):
 		e.lastWrite(hold, e.store.CloseLease)
 		return
 	case code == campaign.CodeInvalid:
@@ -138,6 +147,13 @@ func (e *Engine) giveUpHeld(hold *holder, err error) {
 		e.releaseLease(hold, e.cfg.Now().Add(longWait))
 	}
 	e.log.Error().Err(err).Str("campaign", id).Msg("the campaign's work could not be done; it will be tried again")
+}
+
+// isGone says whether there is no such campaign, as against a part of it that
+// is missing.
+func (e *Engine) isGone(id string) bool {
+	_, err := e.store.GetCampaign(e.working, id)
+	return err != nil && campaign.CodeOf(err) == campaign.CodeNotFound
 }
 
 // notice stores a campaign's notice as well as may be.

@@ -53,11 +53,19 @@
 //
 // A deferred recipient waits RETRY_MIN doubled per attempt up to RETRY_MAX,
 // with jitter; this is kept in the chunk's lease, which is released until the
-// first of them is due. Trouble of a relay as a whole closes the relay's gate
-// instead: nobody sends, one probe at a time goes through with growing delay,
-// and the campaign's notice says what is wrong. A relay that stays away for
-// RETRY_FOR, or that refuses the credentials, fails the campaign with the
-// reason; recipients without a result stay pending.
+// first of them is due. It has failed when its delays have the sum RETRY_FOR:
+// delays are counted and no clock is asked, so a clock that jumps fails nobody.
+//
+// Trouble of a relay as a whole (it is out of reach, busy, or lets connections
+// down one after another) closes the relay's gate instead: nobody sends, one
+// probe at a time goes through with growing delay, and the campaigns' notices
+// say what is wrong. One chunk stays to probe; the others give their places to
+// campaigns of other relays and come back at the next probe. A relay that stays
+// away for RETRY_FOR, or that refuses the credentials or the sender, fails the
+// campaign with the reason; recipients without a result stay pending.
+//
+// A recipient at whom the relay lets the connection down is put back behind
+// the others, and deferred after three times.
 //
 // # Stop
 //

@@ -31,8 +31,8 @@ type Config struct {
 	// DefaultRelay serves campaigns that name no relay. Its Host is "" when
 	// there is none.
 	DefaultRelay mailer.Relay
-	// Pool is how relays are connected to; its MaxConnections is the number
-	// of workers for each relay.
+	// Pool is how relays are connected to; its MaxConnections, 10, is the
+	// number of workers for each relay.
 	Pool mailer.PoolOptions
 	// Rate is the highest number of messages a second for each relay; 0 means
 	// no cap.
@@ -72,6 +72,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Owner == "" {
 		c.Owner = uuid.NewString()
+	}
+	if c.Pool.MaxConnections <= 0 {
+		c.Pool.MaxConnections = 10
 	}
 	if c.Now == nil {
 		c.Now = func() time.Time { return time.Now().UTC() }

@@ -33,7 +33,7 @@ const (
 
 func (f *freezer) run(ctx context.Context) error {
 	for f.hold.current().Freeze.Cursor != frozenAll {
-		if err := ctx.Err(); err != nil {
+		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
 		audience, cursor, err := f.gather(ctx)
@@ -53,7 +53,7 @@ func (f *freezer) run(ctx context.Context) error {
 }
 
 func (f *freezer) store(audience campaign.Audience, cursor string) error {
-	chunk := store.Chunk{Size: len(audience.Recipients), Packed: audience.Pack(), DueAt: f.e.cfg.Now()}
+	chunk := store.Chunk{Size: len(audience.Recipients), Packed: audience.Pack(), DueAt: dueNow}
 	return f.hold.write(f.e.working, func(ctx context.Context, held store.Lease) (store.Lease, error) {
 		return f.e.store.AddChunk(ctx, held, chunk, cursor)
 	})
@@ -77,9 +77,12 @@ func (f *freezer) gather(ctx context.Context) (campaign.Audience, string, error)
 			size, cursor = size+pageSize, next
 		case len(a.Recipients) > 0:
 			return a, cursor, nil
+		case limit == 1:
+			return a, "", campaign.Invalid("body", "uses fields that hold %d octets in the contact %s, and at most %d fit",
+				pageSize, recipients[0].Address, store.MaxChunkOctets)
 		default:
 			// A page that is too large for a chunk is read again by halves: a
-			// cursor stands between pages only. One contact always fits.
+			// cursor stands between pages only.
 			limit = max(limit/2, 1)
 		}
 	}

@@ -10,6 +10,9 @@ import (
 const (
 	gateMin = time.Second
 	gateMax = time.Minute
+	// parkAfter is how many probes fail before chunks that only wait give
+	// their places back.
+	parkAfter = 3
 )
 
 // gate stands before a relay. It is closed at first, so that wrong
@@ -63,37 +66,49 @@ func (g *gate) try() (probe bool, wait time.Duration, changed <-chan struct{}) {
 	return true, 0, nil
 }
 
-// succeed opens the gate. It says whether there had been trouble.
-func (g *gate) succeed() (recovered bool) {
+// succeed opens the gate.
+func (g *gate) succeed() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.open {
-		return false
+		return
 	}
-	recovered = g.failures > 0
 	g.open, g.failures, g.probing = true, 0, false
 	g.announce()
-	return recovered
 }
 
 // fail closes the gate, or keeps it closed for longer after a probe. Messages
-// that were under way when it closed tell nothing new. It says whether this is
-// the first failure, and since when the relay has been in trouble.
-func (g *gate) fail(probe bool) (first bool, since time.Time) {
+// that were under way when it closed tell nothing new. It says since when the
+// relay has been in trouble.
+func (g *gate) fail(probe bool) (since time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if !g.open && !probe {
-		return false, g.since
+		return g.since
 	}
 	now := time.Now()
-	if first = g.failures == 0; first {
+	if g.failures == 0 {
 		g.since = now
 	}
 	g.failures++
 	g.open, g.probing = false, false
 	g.nextAt = now.Add(jitter(backoff(gateMin, gateMax, g.failures)))
 	g.announce()
-	return first, g.since
+	return g.since
+}
+
+func (g *gate) isOpen() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.open
+}
+
+// troubled says whether probes have failed repeatedly, and how long it is
+// until the next one.
+func (g *gate) troubled() (wait time.Duration, is bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return max(time.Until(g.nextAt), gateMin), g.failures >= parkAfter
 }
 
 // abandon gives a probe back that found out nothing.

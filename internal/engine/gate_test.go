@@ -14,11 +14,10 @@ func TestGateLetsOneProbeThroughAtATime(t *testing.T) {
 		if probe, err := g.pass(t.Context()); probe || err != nil {
 			t.Fatalf("an open gate: probe %v, %v", probe, err)
 		}
-		if closed, _ := g.fail(false); !closed {
-			t.Fatal("the first failure did not close the gate")
-		}
-		if closed, _ := g.fail(false); closed {
-			t.Fatal("a message that was under way closed the gate again")
+		since := g.fail(false)
+		time.Sleep(time.Millisecond)
+		if g.isOpen() || !g.fail(false).Equal(since) {
+			t.Fatal("the gate is open after a failure, or a message that was under way told something new")
 		}
 		passed := make(chan bool, 3)
 		for range 3 {
@@ -50,9 +49,7 @@ func openGate(t *testing.T) *gate {
 	if probe, err := g.pass(t.Context()); !probe || err != nil {
 		t.Fatalf("the first message is not a probe: %v, %v", probe, err)
 	}
-	if g.succeed() {
-		t.Error("a first success is reported as a recovery")
-	}
+	g.succeed()
 	return g
 }
 
@@ -60,7 +57,7 @@ func TestGateDelaysGrowAndAreCapped(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		g := openGate(t)
-		_, since := g.fail(false)
+		since := g.fail(false)
 		var delays []time.Duration
 		for range 10 {
 			began := time.Now()
@@ -69,7 +66,7 @@ func TestGateDelaysGrowAndAreCapped(t *testing.T) {
 				t.Fatalf("probe %v, %v", probe, err)
 			}
 			delays = append(delays, time.Since(began))
-			if _, again := g.fail(true); !again.Equal(since) {
+			if again := g.fail(true); !again.Equal(since) {
 				t.Errorf("the trouble began at %v, and at %v", since, again)
 			}
 		}

@@ -73,8 +73,10 @@ type leaseWrite func(ctx context.Context, held store.Lease) (store.Lease, error)
 func (h *holder) write(ctx context.Context, op leaseWrite) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	// Of several tries the first may have been applied, and its answer lost:
+	// others count from then.
+	began := time.Now()
 	for try := 1; ; try++ {
-		began := time.Now()
 		lease, err := op(ctx, h.lease)
 		if err == nil {
 			h.lease = lease
@@ -85,10 +87,10 @@ func (h *holder) write(ctx context.Context, op leaseWrite) error {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case campaign.CodeOf(err) == campaign.CodeConflict:
-			h.lose(errLeaseLost)
+			h.giveUp(errLeaseLost)
 			return errLeaseLost
 		case campaign.CodeOf(err) != campaign.CodeUnavailable && !errors.Is(err, context.DeadlineExceeded):
-			h.lose(err)
+			h.giveUp(err)
 			return err
 		}
 		if err := sleep(ctx, jitter(backoff(storeRetryMin, storeRetryMax, try))); err != nil {
@@ -97,12 +99,17 @@ func (h *holder) write(ctx context.Context, op leaseWrite) error {
 	}
 }
 
-// keep renews the lease until the context ends.
+// giveUp ends the right to send at once, then whatever else the lease allowed.
+func (h *holder) giveUp(cause error) {
+	h.deadline.Store(&time.Time{})
+	h.lose(cause)
+}
+
+// keep renews the lease until the context ends or the lease is lost.
 func (h *holder) keep(ctx context.Context, work store.Work) {
 	for sleep(ctx, h.untilRenewal()) == nil {
-		if h.untilRenewal() <= 0 {
-			// An error has ended the context, or will be met by the next write.
-			_ = h.write(ctx, work.RenewLease)
+		if h.untilRenewal() <= 0 && h.write(ctx, work.RenewLease) != nil {
+			return
 		}
 	}
 }

@@ -107,3 +107,46 @@ func TestHolderCountsTheDeadlineFromBeforeTheWrite(t *testing.T) {
 		}
 	})
 }
+
+func TestHolderAsksNoMoreOnceTheLeaseIsLost(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		_, lose := context.WithCancelCause(ctx)
+		h := newHolder(store.Lease{}, time.Now(), testLease, lose)
+		var asked atomic.Int64
+		go h.keep(ctx, renewals{renew: func(context.Context, store.Lease) (store.Lease, error) {
+			asked.Add(1)
+			return store.Lease{}, campaign.Errorf(campaign.CodeConflict, "another fence")
+		}})
+		time.Sleep(testLease / 2)
+		if err := h.valid(); !errors.Is(err, errLeaseLost) {
+			t.Errorf("a lease known to be lost: %v; want errLeaseLost before its deadline", err)
+		}
+		time.Sleep(10 * testLease)
+		if n := asked.Load(); n != 1 {
+			t.Errorf("a lost lease was renewed %d times", n)
+		}
+	})
+}
+
+func TestHolderCountsFromTheFirstOfSeveralTries(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		defer cancel(nil)
+		h := newHolder(store.Lease{}, time.Now(), testLease, cancel)
+		began, tries := time.Now(), 0
+		_ = h.write(ctx, func(ctx context.Context, held store.Lease) (store.Lease, error) {
+			if tries++; tries == 1 {
+				time.Sleep(5 * time.Second) // applied, and the answer lost
+				return store.Lease{}, campaign.Errorf(campaign.CodeUnavailable, "no answer")
+			}
+			return moved(ctx, held)
+		})
+		if got := h.deadline.Load().Sub(began); got != testLease {
+			t.Errorf("the lease holds for %v from the first try; want %v", got, testLease)
+		}
+	})
+}

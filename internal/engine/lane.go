@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/rs/zerolog"
 	"golang.org/x/time/rate"
 
 	"postern/internal/campaign"
@@ -43,29 +44,34 @@ var errPutBack = errors.New("not started")
 // gate and its rate. All chunks of all campaigns of the relay feed one
 // channel, which serves them in turn.
 type lane struct {
-	relay   mailer.Relay
-	pool    *mailer.Pool
-	gate    *gate
-	limiter *rate.Limiter
-	giveUp  time.Duration
-	metrics *metrics
-	label   string // the relay's in metrics
-	// trouble is told when the relay as a whole fails, and "" when it is
-	// back. It must not block.
-	trouble func(notice string)
-	now     func() time.Time
+	relay mailer.Relay
+	pool  *mailer.Pool
+	// connections is how many there may be, and the number of workers.
+	connections int
+	gate        *gate
+	limiter     *rate.Limiter
+	giveUp      time.Duration
+	metrics     *metrics
+	label       string // the relay's in metrics
+	log         zerolog.Logger
+	now         func() time.Time
+
+	mu      sync.Mutex
+	trouble string // with the relay as a whole; "" for none
+	losses  int    // connections lost in a row
+	staying *chunk // the one chunk that waits at the gate while there is trouble
 
 	jobs    chan job
 	stop    context.CancelFunc
 	workers sync.WaitGroup
 }
 
-// start runs n workers. sending is the context of messages under way: its end
-// cuts them off.
-func (l *lane) start(sending context.Context, n int) {
+// start runs a worker for each connection. sending is the context of messages
+// under way: its end cuts them off.
+func (l *lane) start(sending context.Context) {
 	feeding, stop := context.WithCancel(sending)
 	l.stop = stop
-	for range n {
+	for range l.connections {
 		l.workers.Go(func() { l.work(feeding, sending) })
 	}
 }
@@ -116,9 +122,9 @@ func (l *lane) do(sending context.Context, j job, msg *mailer.Message) outcome {
 }
 
 func (l *lane) send(ctx context.Context, j job, msg *mailer.Message) (mailer.Reply, error) {
-	s, err := l.pool.Get(ctx)
-	if ctx.Err() != nil && err != nil {
-		return mailer.Reply{}, errPutBack // cut off by the stop: nobody's fault
+	s, err := l.pool.Get(j.ctx)
+	if err != nil && j.ctx.Err() != nil {
+		return mailer.Reply{}, errPutBack // called off: nobody's fault
 	}
 	if err != nil {
 		return mailer.Reply{}, asRelayTrouble(err)
@@ -140,6 +146,10 @@ func asRelayTrouble(err error) error {
 	return &widened
 }
 
+// maxLosses is how many connections may be lost in a row, for each that the
+// lane may have, before the relay as a whole is in trouble.
+const maxLosses = 2
+
 // judge tells the gate what an outcome says about the relay, and turns
 // trouble that has lasted for too long into the campaign's failure. A campaign
 // that has failed is stopped here, before another worker takes a recipient of
@@ -148,15 +158,10 @@ func (l *lane) judge(j job, o *outcome, probe bool) {
 	me, ok := errors.AsType[*mailer.Error](o.err)
 	switch {
 	case o.err == nil, ok && me.Scope == mailer.ScopeRecipient && me.Stage != mailer.StageLetter:
-		if l.gate.succeed() {
-			l.trouble("")
-		}
-	case ok && me.Scope == mailer.ScopeRelay:
-		first, since := l.gate.fail(probe)
-		if first {
-			l.trouble(fmt.Sprintf("relay %s is in trouble: %s; trying again", l.relay.Addr(), me))
-		}
-		if time.Since(since) >= l.giveUp {
+		l.works()
+	case ok && me.Scope == mailer.ScopeRelay, ok && l.lost(me) && (probe || l.tooManyLosses()):
+		since := l.fails(me, probe)
+		if me.Scope == mailer.ScopeRelay && time.Since(since) >= l.giveUp && l.now().Sub(j.run.campaign.CreatedAt) >= l.giveUp {
 			o.err = l.tooLong(me)
 			j.run.over(errCampaignOver)
 		}
@@ -165,6 +170,76 @@ func (l *lane) judge(j job, o *outcome, probe bool) {
 		l.gate.abandon(probe)
 	default:
 		l.gate.abandon(probe)
+	}
+}
+
+// lost says whether the relay has let a connection down, and counts it.
+func (l *lane) lost(me *mailer.Error) bool {
+	if me.Scope != mailer.ScopeSession || errors.Is(me, errLeaseLost) || errors.Is(me, context.Canceled) {
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.losses++
+	return true
+}
+
+func (l *lane) tooManyLosses() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.losses > maxLosses*l.connections
+}
+
+// works notes that the relay answers as it should.
+func (l *lane) works() {
+	l.gate.succeed()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.losses = 0
+	if l.trouble != "" {
+		l.log.Info().Str("relay", l.relay.Addr()).Msg("the relay works again")
+		l.trouble = ""
+	}
+}
+
+// fails notes trouble of the relay as a whole and says since when there is.
+func (l *lane) fails(me *mailer.Error, probe bool) (since time.Time) {
+	since = l.gate.fail(probe)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.trouble == "" {
+		l.trouble = fmt.Sprintf("relay %s is in trouble: %s; trying again", l.relay.Addr(), me)
+		l.log.Warn().Str("relay", l.relay.Addr()).Msg(withoutAddresses(l.trouble))
+	}
+	return since
+}
+
+// notice is what campaigns on the lane should tell: trouble, "" when the
+// relay has worked, and known false when neither is known yet.
+func (l *lane) notice() (text string, known bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.trouble, l.trouble != "" || l.gate.isOpen()
+}
+
+// mayStay says whether c is the chunk that keeps its place while the relay is
+// in trouble, to probe it. The others give their places to campaigns of other
+// relays.
+func (l *lane) mayStay(c *chunk) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.staying == nil {
+		l.staying = c
+	}
+	return l.staying == c
+}
+
+// left notes that c is done.
+func (l *lane) left(c *chunk) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.staying == c {
+		l.staying = nil
 	}
 }
 

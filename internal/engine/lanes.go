@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"context"
 	"sync"
 
 	"golang.org/x/time/rate"
@@ -41,18 +40,19 @@ func (e *Engine) newLane(r mailer.Relay) *lane {
 	label := e.metrics.relayLabel(r)
 	pool.Observer = e.metrics.observer(label)
 	l := &lane{
-		relay:   r,
-		pool:    mailer.NewPool(r, pool),
-		gate:    newGate(),
-		limiter: rate.NewLimiter(limit, 1),
-		giveUp:  e.cfg.Retry.For,
-		metrics: e.metrics,
-		label:   label,
-		now:     e.cfg.Now,
-		jobs:    make(chan job),
+		relay:       r,
+		pool:        mailer.NewPool(r, pool),
+		log:         e.log,
+		connections: pool.MaxConnections,
+		gate:        newGate(),
+		limiter:     rate.NewLimiter(limit, 1),
+		giveUp:      e.cfg.Retry.For,
+		metrics:     e.metrics,
+		label:       label,
+		now:         e.cfg.Now,
+		jobs:        make(chan job),
 	}
-	l.trouble = func(notice string) { e.background.Go(func() { e.notify(l, notice) }) }
-	l.start(e.working, pool.MaxConnections)
+	l.start(e.working)
 	return l
 }
 
@@ -69,38 +69,4 @@ func (e *Engine) closeLane(l *lane) {
 	if last {
 		l.close()
 	}
-}
-
-// notify stores a relay's trouble, or its end, with the campaigns at work on
-// its lane.
-func (e *Engine) notify(l *lane, notice string) {
-	if notice == "" {
-		e.log.Info().Str("relay", l.relay.Addr()).Msg("the relay works again")
-	} else {
-		e.log.Warn().Str("relay", l.relay.Addr()).Msg(withoutAddresses(notice))
-	}
-	for _, id := range e.campaignsOf(l) {
-		err := e.untilDone(e.feeding, func(ctx context.Context) error {
-			return e.store.SetNotice(ctx, id, notice, e.cfg.Now())
-		})
-		if err != nil {
-			e.log.Warn().Err(err).Str("campaign", id).Msg("the relay's state could not be noted with the campaign")
-		}
-	}
-}
-
-func (e *Engine) campaignsOf(l *lane) []string {
-	e.runs.mu.Lock()
-	defer e.runs.mu.Unlock()
-	var ids []string
-	for id, s := range e.runs.byID {
-		select {
-		case <-s.ready:
-			if s.run != nil && s.run.lane == l {
-				ids = append(ids, id)
-			}
-		default: // still loading: it will meet the gate itself
-		}
-	}
-	return ids
 }

@@ -9,7 +9,7 @@ import (
 type RetryPolicy struct {
 	Min time.Duration // before the second attempt
 	Max time.Duration // the longest delay
-	For time.Duration // after the first attempt: give up
+	For time.Duration // give up when the delays have this sum
 }
 
 // delay before the attempt that follows attempts failed ones (at least 1):
@@ -17,6 +17,17 @@ type RetryPolicy struct {
 // recipients refused together do not come back together.
 func (p RetryPolicy) delay(attempts int) time.Duration {
 	return jitter(backoff(p.Min, p.Max, attempts))
+}
+
+// exhausted says whether another attempt after attempts failed ones would come
+// too late: the delays, without jitter, would be longer than For together. It
+// counts delays and reads no clock, so a clock that jumps fails nobody.
+func (p RetryPolicy) exhausted(attempts int) bool {
+	var waited time.Duration
+	for i := 1; i <= attempts && waited <= p.For; i++ {
+		waited += backoff(p.Min, p.Max, i)
+	}
+	return waited > p.For
 }
 
 // backoff is least doubled n-1 times, at most most.

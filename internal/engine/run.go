@@ -43,8 +43,9 @@ type sharedRun struct {
 }
 
 // openRun gives the campaign's run, which release lets go. The first caller
-// loads it, the others wait. The error of a letter or password that cannot be
-// used is a *campaign.Error of another code than CodeUnavailable.
+// loads it, the others wait. errCampaignOver; the error of a letter or
+// password that cannot be used is a *campaign.Error of another code than
+// CodeUnavailable.
 func (e *Engine) openRun(ctx context.Context, id string) (r *run, release func(), err error) {
 	e.runs.mu.Lock()
 	s, found := e.runs.byID[id]
@@ -57,14 +58,15 @@ func (e *Engine) openRun(ctx context.Context, id string) (r *run, release func()
 
 	release = func() { e.closeRun(id, s) }
 	if !found {
-		s.run, s.err = e.loadRun(ctx, id)
+		// For all who wait, so not by the caller's context.
+		s.run, s.err = e.loadRun(e.feeding, id)
 		close(s.ready)
 	}
 	select {
 	case <-s.ready:
 	case <-ctx.Done():
 		release()
-		return nil, nil, ctx.Err()
+		return nil, nil, context.Cause(ctx)
 	}
 	if s.err != nil {
 		release()
@@ -93,6 +95,9 @@ func (e *Engine) loadRun(ctx context.Context, id string) (*run, error) {
 	if err != nil {
 		return nil, err
 	}
+	if c.Status.Terminal() {
+		return nil, errCampaignOver
+	}
 	letter, err := e.loadLetter(ctx, c)
 	if err != nil {
 		return nil, err
@@ -103,20 +108,22 @@ func (e *Engine) loadRun(ctx context.Context, id string) (*run, error) {
 	}
 	r := &run{campaign: c, letter: letter, lane: e.openLane(relay)}
 	r.ctx, r.over = context.WithCancelCause(e.feeding)
-	if c.Status.Terminal() {
-		r.over(errCampaignOver)
-	}
 	e.background.Go(func() { e.watchRun(r) })
 	return r, nil
 }
 
 // watchRun ends the run when another task, or a caller, has ended the
-// campaign.
+// campaign, and keeps the campaign's notice true as to the relay.
 func (e *Engine) watchRun(r *run) {
-	for sleep(r.ctx, e.cfg.LeaseTime/3) == nil {
+	for sleep(r.ctx, e.cfg.LeaseTime/5) == nil {
 		c, err := e.store.GetCampaign(r.ctx, r.campaign.ID)
-		if err == nil && c.Status.Terminal() || campaign.CodeOf(err) == campaign.CodeNotFound && err != nil {
+		switch {
+		case err != nil && campaign.CodeOf(err) == campaign.CodeNotFound, err == nil && c.Status.Terminal():
 			r.over(errCampaignOver)
+		case err == nil:
+			if notice, known := r.lane.notice(); known && notice != c.Notice {
+				e.notice(c.ID, notice)
+			}
 		}
 	}
 }

@@ -69,3 +69,14 @@ func TestRetryDelays(t *testing.T) {
 		}
 	}
 }
+
+func TestRetriesAreExhaustedByTheirDelays(t *testing.T) {
+	t.Parallel()
+	p := RetryPolicy{Min: time.Minute, Max: 4 * time.Minute, For: 12 * time.Minute}
+	// 1 + 2 + 4 + 4 = 11 minutes; one more would make 15.
+	for attempts, want := range map[int]bool{1: false, 4: false, 5: true, 1 << 40: true} {
+		if got := p.exhausted(attempts); got != want {
+			t.Errorf("after %d attempts: %v; want %v", attempts, got, want)
+		}
+	}
+}

@@ -32,7 +32,7 @@ func (s *Session) authenticate() *Error {
 		return s.refuse(StageAuth, s.noMechanism())
 	}
 	if err != nil {
-		err.Text = redact(err.Text, s.relay.Password)
+		err.Text = s.withoutSecret(err.Text)
 	}
 	return err
 }
@@ -78,8 +78,7 @@ func (s *Session) toLoopback() bool {
 
 // authPlain is RFC 4616.
 func (s *Session) authPlain() *Error {
-	secret := "\x00" + s.relay.Username + "\x00" + s.relay.Password
-	_, err := s.command(StageAuth, 2, "AUTH PLAIN "+encode64(secret))
+	_, err := s.command(StageAuth, 2, "AUTH PLAIN "+s.plainResponse())
 	return err
 }
 
@@ -113,10 +112,26 @@ func (s *Session) authCRAMMD5() *Error {
 
 func encode64(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
 
-// redact takes a secret out of a relay's text, should it repeat it.
-func redact(text, secret string) string {
-	if secret == "" {
-		return text
-	}
-	return strings.NewReplacer(secret, "[redacted]", encode64(secret), "[redacted]").Replace(text)
+// plainResponse is what AUTH PLAIN sends (RFC 4616).
+func (s *Session) plainResponse() string {
+	return encode64("\x00" + s.relay.Username + "\x00" + s.relay.Password)
 }
+
+// withoutSecret drops a relay's text that repeats the password in any form in
+// which it was sent, or may have been cut in the middle of it: some relays
+// repeat the command that they refuse.
+func (s *Session) withoutSecret(text string) string {
+	for _, secret := range []string{s.relay.Password, encode64(s.relay.Password), s.plainResponse()} {
+		if secret == "" {
+			continue
+		}
+		if strings.Contains(text, secret[:min(len(secret), minSecretShown)]) {
+			return "(the relay's text repeats the password and is left out)"
+		}
+	}
+	return text
+}
+
+// minSecretShown is how many octets of a secret's beginning are taken for the
+// secret.
+const minSecretShown = 8

@@ -37,6 +37,9 @@ func judge(stage Stage, code int) verdict {
 	case codeShuttingDown:
 		return verdict{ScopeSession, true}
 	case codeTooMany, codeUnavailable:
+		if stage == StageRcpt { // 454 4.7.1 Relay access denied, of Postfix
+			return verdict{ScopeRecipient, true}
+		}
 		return verdict{ScopeRelay, true}
 	case codeAuthRequired, codeAuthTooWeak, codeAuthInvalid, codeEncryptionNeeded:
 		return verdict{ScopeCampaign, false}
@@ -53,8 +56,10 @@ func judge(stage Stage, code int) verdict {
 			return verdict{ScopeRelay, true}
 		}
 		return verdict{ScopeCampaign, false}
-	case stage == StageMail && code >= 500 && code != codeTooLarge:
+	case stage == StageMail && code < 500:
 		// MAIL names the sender only, so all other messages would fare alike.
+		return verdict{ScopeRelay, true}
+	case stage == StageMail && code != codeTooLarge:
 		return verdict{ScopeCampaign, false}
 	default:
 		mailboxFull := code == codeTooLarge && stage == StageRcpt

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"unicode"
@@ -97,6 +98,7 @@ func FuzzReply(f *testing.F) {
 func TestClassify(t *testing.T) {
 	t.Parallel()
 	all := []Stage{StageGreeting, StageHello, StageTLS, StageAuth, StageMail, StageRcpt, StageData, StageContent, StageDot}
+	notRcpt := slices.DeleteFunc(slices.Clone(all), func(s Stage) bool { return s == StageRcpt })
 	transaction := []Stage{StageMail, StageRcpt, StageData, StageContent, StageDot}
 	recipientTemporary := verdict{ScopeRecipient, true}
 	recipientPermanent := verdict{ScopeRecipient, false}
@@ -108,10 +110,12 @@ func TestClassify(t *testing.T) {
 		want   verdict
 	}{
 		"closing the connection":         {all, []int{421}, verdict{ScopeSession, true}},
-		"too many connections":           {all, []int{432}, relayTemporary},
-		"TLS or AUTH down, rate limit":   {all, []int{454}, relayTemporary},
+		"too many connections":           {notRcpt, []int{432}, relayTemporary},
+		"TLS or AUTH down, rate limit":   {notRcpt, []int{454}, relayTemporary},
+		"relay access denied":            {[]Stage{StageRcpt}, []int{432, 454}, recipientTemporary},
 		"credentials":                    {all, []int{530, 534, 535, 538}, campaignPermanent},
-		"greylisted, busy":               {transaction, []int{450, 451, 452, 455, 471}, recipientTemporary},
+		"greylisted, busy":               {transaction[1:], []int{450, 451, 452, 455, 471}, recipientTemporary},
+		"sender not taken for now":       {transaction[:1], []int{450, 451, 452, 455, 471}, relayTemporary},
 		"mailbox full":                   {[]Stage{StageRcpt}, []int{552}, recipientTemporary},
 		"message too large":              {[]Stage{StageMail, StageData, StageContent, StageDot}, []int{552}, recipientPermanent},
 		"refused":                        {transaction[1:], []int{500, 501, 503, 550, 551, 553, 554, 555, 571}, recipientPermanent},

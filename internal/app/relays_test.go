@@ -1,0 +1,129 @@
+package app_test
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"testing"
+
+	"postern/internal/client"
+	"postern/internal/mailer/smtptest"
+)
+
+// TestOneRefusedRecipientDoesNotStopTheOthers: "relay access denied", as
+// Postfix answers it, is temporary and concerns one recipient.
+func TestOneRefusedRecipientDoesNotStopTheOthers(t *testing.T) {
+	t.Parallel()
+	cfg := relayConfig()
+	cfg.Hook = func(e smtptest.Event) smtptest.Action {
+		if e.Stage != smtptest.StageRcpt || e.Rcpt() != "r3@example.org" {
+			return smtptest.Action{}
+		}
+		return smtptest.Reply("454 4.7.1 <r3@example.org>: Relay access denied")
+	}
+	relay := startRelay(t, cfg)
+	s := start(t, embedded(t), relayEnv(t, relay), map[string]string{
+		"RELAY_MAX_CONNECTIONS": "1", "RETRY_MIN": "20ms", "RETRY_MAX": "40ms", "RETRY_FOR": "200ms",
+	})
+	s.importContacts(t, addresses(40))
+	id := s.submit(t, simpleLetter())
+	final := s.follow(t, id, relay)
+	if final.Status != "completed" || final.Sent != 39 || final.Failed != 1 {
+		t.Errorf("ended as %+v", final)
+	}
+	if d := s.deliveries(t, id)["r3@example.org"]; d.State != "failed" || !strings.Contains(d.Reply, "454 4.7.1") {
+		t.Errorf("the refused recipient: %+v", d)
+	}
+}
+
+// TestPoisonousMessage: a message at which the relay drops the connection is
+// put off in the end, and the others go on.
+func TestPoisonousMessage(t *testing.T) {
+	t.Parallel()
+	cfg := relayConfig()
+	cfg.Hook = func(e smtptest.Event) smtptest.Action {
+		if e.Stage != smtptest.StageRcpt || e.Rcpt() != "r3@example.org" {
+			return smtptest.Action{}
+		}
+		return smtptest.Close()
+	}
+	relay := startRelay(t, cfg)
+	s := start(t, embedded(t), relayEnv(t, relay), map[string]string{
+		"RELAY_MAX_CONNECTIONS": "2", "RETRY_MIN": "10ms", "RETRY_MAX": "10ms", "RETRY_FOR": "10ms",
+	})
+	s.importContacts(t, addresses(10))
+	id := s.submit(t, simpleLetter())
+	final := s.follow(t, id, relay)
+	if final.Status != "completed" || final.Sent != 9 || final.Failed != 1 {
+		t.Errorf("ended as %+v", final)
+	}
+}
+
+// TestDeadRelaysDoNotStarveOthers: more campaigns than a task holds chunks
+// wait for a relay that is down; one for another relay is sent.
+func TestDeadRelaysDoNotStarveOthers(t *testing.T) {
+	t.Parallel()
+	relay := startRelay(t, relayConfig())
+	gone := startRelay(t, smtptest.Config{})
+	gone.Close()
+	env := relayEnv(t, relay)
+	env["RELAY_PORTS"] += "," + strconv.Itoa(gone.Port())
+	s := start(t, embedded(t), env)
+	s.importContacts(t, addresses(2))
+	plain := false
+	for i := range 70 {
+		letter := simpleLetter()
+		letter.Name, letter.Server, letter.Port, letter.UseTLS = fmt.Sprint("dead ", i), gone.Host(), gone.Port(), &plain
+		s.submit(t, letter)
+	}
+	final := s.follow(t, s.submit(t, simpleLetter()), relay)
+	if final.Status != "completed" || final.Sent != 2 {
+		t.Errorf("ended as %+v", final)
+	}
+}
+
+// TestStopDoesNotWaitForAGreeting: a relay that accepts a connection and says
+// nothing does not make the stop unclean, as nothing is in flight.
+func TestStopDoesNotWaitForAGreeting(t *testing.T) {
+	t.Parallel()
+	connected := make(chan struct{})
+	cfg := relayConfig()
+	cfg.Hook = smtptest.Times(1, func(e smtptest.Event) smtptest.Action {
+		if e.Stage != smtptest.StageGreeting {
+			return smtptest.Action{}
+		}
+		close(connected)
+		return smtptest.Hang()
+	})
+	relay := startRelay(t, cfg)
+	s := start(t, embedded(t), relayEnv(t, relay))
+	s.importContacts(t, addresses(2))
+	s.submit(t, simpleLetter())
+	<-connected
+	if err := s.stop(); err != nil {
+		t.Errorf("the stop was not clean: %v", err)
+	}
+}
+
+// TestPasswordRepeatedByTheRelay: a relay that repeats the command that it
+// refuses does not bring the password into the campaign's reason or the log.
+func TestPasswordRepeatedByTheRelay(t *testing.T) {
+	t.Parallel()
+	cfg := relayConfig()
+	cfg.Hook = func(e smtptest.Event) smtptest.Action {
+		if e.Stage != smtptest.StageAuth {
+			return smtptest.Action{}
+		}
+		return smtptest.Reply("535 5.7.8 do not know " + e.Command)
+	}
+	relay := startRelay(t, cfg)
+	s := start(t, embedded(t), relayEnv(t, relay))
+	s.importContacts(t, addresses(1))
+	final := s.follow(t, s.submit(t, client.Campaign{From: "office@example.org", Subject: "s", Body: "b"}), relay)
+	if final.Status != "failed" || !strings.Contains(final.Reason, "535") || strings.Contains(final.Reason, "AUTH PLAIN") {
+		t.Errorf("ended as %+v", final)
+	}
+	if strings.Contains(s.log.String(), "AUTH PLAIN") {
+		t.Error("the response of AUTH is in the log")
+	}
+}
