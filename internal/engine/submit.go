@@ -30,6 +30,16 @@ const (
 // back an earlier one. CodeInvalid, with every fault, CodeTooLarge,
 // CodeKeyReused, CodeConflict, CodeUnavailable.
 func (e *Engine) Submit(ctx context.Context, s Submission) (r Report, created bool, err error) {
+	// A known key comes before the checks: the named contacts and the rules
+	// may have changed since they let its campaign pass.
+	known, err := e.store.FindByKey(ctx, s.IdempotencyKey, s.RequestDigest)
+	if err == nil {
+		r, err = e.Report(ctx, known)
+		return r, false, err
+	}
+	if campaign.CodeOf(err) != campaign.CodeNotFound {
+		return Report{}, false, err
+	}
 	if r.Campaign, err = e.campaignOf(s); err != nil {
 		return Report{}, false, err
 	}

@@ -105,6 +105,15 @@ type Campaigns interface {
 	// campaign's ID is taken.
 	CreateCampaign(ctx context.Context, n NewCampaign) (c campaign.Campaign, created bool, err error)
 
+	// FindByKey gives the id of the campaign that an Idempotency-Key made, as
+	// CreateCampaign with the key would, and stores nothing: the key is as
+	// free afterwards as before. CodeNotFound when the key is unknown or
+	// forgotten ("" is never known); CodeKeyReused when it came with another
+	// digest; CodeConflict while a call with the key is under way, whatever
+	// its digest. CodeNotFound is no promise that CreateCampaign will find the
+	// key free.
+	FindByKey(ctx context.Context, idempotencyKey, requestDigest string) (campaignID string, err error)
+
 	// GetCampaign gives one campaign. CodeNotFound.
 	GetCampaign(ctx context.Context, id string) (campaign.Campaign, error)
 

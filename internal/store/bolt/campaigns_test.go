@@ -68,10 +68,20 @@ func TestIdempotencyKeyIsForgotten(t *testing.T) {
 		{"5", "first", store.IdempotencyFor + time.Millisecond, ""},
 		{"6", "second", store.IdempotencyFor + time.Millisecond, campaign.CodeKeyReused},
 	} {
+		found := step.want // what FindByKey knows before is what CreateCampaign will say
+		if found == "" {
+			found = campaign.CodeNotFound
+		}
+		if id, err := s.FindByKey(t.Context(), step.key, step.id); campaign.CodeOf(err) != found || id != "" {
+			t.Errorf("before campaign %s with key %q: found %q, %v, want %q", step.id, step.key, id, err, found)
+		}
 		err := create(step.id, step.key, begin.Add(step.at))
 		if step.want == "" && err != nil || step.want != "" && campaign.CodeOf(err) != step.want {
 			t.Errorf("campaign %s with key %q: %v, want %q", step.id, step.key, err, step.want)
 		}
+	}
+	if id, err := s.FindByKey(t.Context(), "first", "5"); err != nil || id != "5" {
+		t.Errorf("the key that was used anew finds campaign %q, %v", id, err)
 	}
 }
 

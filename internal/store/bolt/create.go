@@ -84,26 +84,47 @@ func (t *tx) create(n store.NewCampaign, v campaignValue) error {
 	return t.putCampaign(v)
 }
 
+// FindByKey implements store.Campaigns. No call with a key is ever seen under
+// way: one transaction does all of CreateCampaign.
+func (s *Store) FindByKey(ctx context.Context, idempotencyKey, requestDigest string) (string, error) {
+	var id string
+	err := s.view(ctx, func(t *tx) (err error) {
+		id, err = t.campaignOfKey(idempotencyKey, requestDigest)
+		return err
+	})
+	return id, err
+}
+
 // knownRequest gives the campaign of a known Idempotency-Key.
 func (t *tx) knownRequest(n store.NewCampaign) (c campaign.Campaign, found bool, err error) {
-	if n.IdempotencyKey == "" {
+	id, err := t.campaignOfKey(n.IdempotencyKey, n.RequestDigest)
+	if campaign.CodeOf(err) == campaign.CodeNotFound {
 		return c, false, nil
 	}
-	key := sha256.Sum256([]byte(n.IdempotencyKey))
+	if err != nil {
+		return c, false, err
+	}
+	v, err := t.campaign(id)
+	return v.Campaign, err == nil, err
+}
+
+// campaignOfKey gives the id of the campaign that an Idempotency-Key made.
+// CodeNotFound, CodeKeyReused.
+func (t *tx) campaignOfKey(idempotencyKey, requestDigest string) (id string, err error) {
+	key := sha256.Sum256([]byte(idempotencyKey))
 	value := t.get(idempotencyBucket, key[:])
-	if value == nil {
-		return c, false, nil
+	if value == nil { // always so for "", which remember does not store
+		return "", campaign.Errorf(campaign.CodeNotFound, "the Idempotency-Key is not known")
 	}
 	d := newDecoder(value)
 	digest, id := d.string(), d.string()
 	if err := d.done(); err != nil {
-		return c, false, damaged(idempotencyBucket, key[:], err)
+		return "", damaged(idempotencyBucket, key[:], err)
 	}
-	if digest != n.RequestDigest {
-		return c, false, campaign.Errorf(campaign.CodeKeyReused, "the Idempotency-Key was used with another request")
+	if digest != requestDigest {
+		return "", campaign.Errorf(campaign.CodeKeyReused, "the Idempotency-Key was used with another request")
 	}
-	v, err := t.campaign(id)
-	return v.Campaign, err == nil, err
+	return id, nil
 }
 
 // remember stores the Idempotency-Key and forgets some that are old enough.

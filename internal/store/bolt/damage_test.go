@@ -2,6 +2,7 @@ package bolt
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"strings"
 	"syscall"
@@ -18,6 +19,7 @@ func TestDamagedValues(t *testing.T) {
 	const id = "019a0000-0000-7000-8000-000000000001"
 	chunk := store.LeaseKey{CampaignID: id, Number: 1}
 	person := campaign.ContactChange{Address: "ann@example.org"}
+	requestKey := sha256.Sum256([]byte("key"))
 	tests := map[string]struct {
 		bucket string
 		key    []byte
@@ -38,6 +40,13 @@ func TestDamagedValues(t *testing.T) {
 			"list": func(ctx context.Context, s *Store) error { _, _, err := s.ListCampaigns(ctx, "", 9); return err },
 			"create": func(ctx context.Context, s *Store) error {
 				_, _, err := s.CreateCampaign(ctx, store.NewCampaign{Campaign: campaign.Campaign{ID: id}})
+				return err
+			},
+		}},
+		"key": {idempotencyBucket, requestKey[:], map[string]func(context.Context, *Store) error{
+			"find": func(ctx context.Context, s *Store) error { _, err := s.FindByKey(ctx, "key", ""); return err },
+			"create": func(ctx context.Context, s *Store) error {
+				_, _, err := s.CreateCampaign(ctx, store.NewCampaign{Campaign: campaign.Campaign{ID: id}, IdempotencyKey: "key"})
 				return err
 			},
 		}},

@@ -132,8 +132,14 @@ func TestDeadAcceptor(t *testing.T) {
 	next.IdempotencyKey = "key"
 	_, _, err := s.CreateCampaign(t.Context(), next)
 	wantCode(t, err, campaign.CodeConflict)
+	for _, digest := range []string{dead.RequestDigest, "another"} {
+		_, err = s.FindByKey(t.Context(), "key", digest)
+		wantCode(t, err, campaign.CodeConflict)
+	}
 
 	now = now.Add(reservedFor + 2*time.Second)
+	_, err = s.FindByKey(t.Context(), "key", next.RequestDigest)
+	wantCode(t, err, campaign.CodeNotFound)
 	if _, created, err := s.CreateCampaign(t.Context(), next); err != nil || !created {
 		t.Fatalf("created %v, error %v", created, err)
 	}
@@ -143,6 +149,45 @@ func TestDeadAcceptor(t *testing.T) {
 	wantCode(t, s.accept(t.Context(), a), campaign.CodeConflict)
 	_, err = s.GetCampaign(t.Context(), dead.Campaign.ID)
 	wantCode(t, err, campaign.CodeNotFound)
+}
+
+// TestForgottenKey: FindByKey and CreateCampaign agree on when a key has run
+// out, to the second.
+func TestForgottenKey(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	s := open(t, func(c *Config) { c.Now = func() time.Time { return now } })
+	create := func() (id, made string) {
+		n := newCampaign(t)
+		n.IdempotencyKey, n.RequestDigest = "key", "digest"
+		c, _, err := s.CreateCampaign(t.Context(), n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n.Campaign.ID, c.ID
+	}
+	first, _ := create()
+
+	now = now.Add(store.IdempotencyFor)
+	if got := must[string](t)(s.FindByKey(t.Context(), "key", "digest")); got != first {
+		t.Fatalf("the key finds campaign %s, want %s", got, first)
+	}
+	if _, made := create(); made != first {
+		t.Fatalf("the key made campaign %s, want %s", made, first)
+	}
+
+	now = now.Add(time.Second)
+	for _, digest := range []string{"digest", "another"} {
+		_, err := s.FindByKey(t.Context(), "key", digest)
+		wantCode(t, err, campaign.CodeNotFound)
+	}
+	second, made := create()
+	if made != second {
+		t.Fatalf("the forgotten key gave campaign %s", made)
+	}
+	if got := must[string](t)(s.FindByKey(t.Context(), "key", "digest")); got != second {
+		t.Fatalf("the key finds campaign %s, want %s", got, second)
+	}
 }
 
 func TestLargeSelection(t *testing.T) {

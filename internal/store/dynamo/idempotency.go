@@ -31,13 +31,19 @@ const (
 	stateDone      = "done"
 )
 
-// reservationKey hashes the Idempotency-Key, which may be longer than a key of
-// DynamoDB. A call without one is reserved under its campaign's id.
+// reservationKey is where a call is reserved: under its Idempotency-Key, or
+// under its campaign's id where it has none.
 func reservationKey(n store.NewCampaign) item {
 	if n.IdempotencyKey == "" {
 		return workKey("a#"+n.Campaign.ID, "reservation")
 	}
-	sum := sha256.Sum256([]byte(n.IdempotencyKey))
+	return keyRecord(n.IdempotencyKey)
+}
+
+// keyRecord hashes the Idempotency-Key, which may be longer than a key of
+// DynamoDB.
+func keyRecord(idempotencyKey string) item {
+	sum := sha256.Sum256([]byte(idempotencyKey))
 	return workKey("k#"+hex.EncodeToString(sum[:]), "reservation")
 }
 
@@ -71,7 +77,7 @@ func (s *Store) reserve(ctx context.Context, a acceptance) (known string, err er
 		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
 	})
 	if old, failed := conditionFailed(err); failed {
-		return knownKey(a, old)
+		return knownKey(a.RequestDigest, old)
 	}
 	if err != nil {
 		return "", call{opPut, s.work}.fail(ctx, err)
@@ -79,12 +85,32 @@ func (s *Store) reserve(ctx context.Context, a acceptance) (known string, err er
 	return "", s.sweep(ctx, a, out.Attributes)
 }
 
+// FindByKey implements store.Campaigns. A record that has run out counts for
+// nothing, as in reserve: DynamoDB deletes it some time later.
+func (s *Store) FindByKey(ctx context.Context, idempotencyKey, requestDigest string) (string, error) {
+	if idempotencyKey == "" {
+		return "", unknownKey()
+	}
+	record, found, err := s.getItem(ctx, s.work, keyRecord(idempotencyKey))
+	if err != nil {
+		return "", err
+	}
+	if !found || integer(record[TTLAttribute]) < s.now().Unix() {
+		return "", unknownKey()
+	}
+	return knownKey(requestDigest, record)
+}
+
+func unknownKey() error {
+	return campaign.Errorf(campaign.CodeNotFound, "the Idempotency-Key is not known")
+}
+
 // knownKey reads the record of a key that is taken.
-func knownKey(a acceptance, old item) (string, error) {
+func knownKey(requestDigest string, old item) (string, error) {
 	switch {
 	case text(old[recState]) != stateDone:
 		return "", campaign.Errorf(campaign.CodeConflict, "a request with this Idempotency-Key is being accepted; try again")
-	case text(old[recDigest]) != a.RequestDigest:
+	case text(old[recDigest]) != requestDigest:
 		return "", campaign.Errorf(campaign.CodeKeyReused, "the Idempotency-Key was used for another request")
 	}
 	return text(old[recCampaign]), nil

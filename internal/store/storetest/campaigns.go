@@ -21,6 +21,7 @@ func campaignTests() []test {
 		{"campaigns/not found", testCampaignNotFound},
 		{"campaigns/idempotency", testIdempotency},
 		{"campaigns/idempotency, concurrent", testIdempotencyRace},
+		{"campaigns/find by no key", testFindNoKey},
 		{"campaigns/list", testListCampaigns},
 		{"campaigns/forged cursor", testForgedCampaignCursor},
 		{"campaigns/transition table", testTransitions},
@@ -131,7 +132,9 @@ func testCampaignNotFound(k kit) {
 func testIdempotency(k kit) {
 	n := k.submission()
 	n.IdempotencyKey, n.RequestDigest = k.prefix+" key/ü", "digest 1"
-	k.create(n)
+	k.isUnknown(n.IdempotencyKey, n.RequestDigest)
+	k.create(n) // the look-up has not taken the key
+	k.isKnown(n)
 
 	again := k.submission() // a repeated request gets an id of its own first
 	again.IdempotencyKey, again.RequestDigest = n.IdempotencyKey, n.RequestDigest
@@ -148,10 +151,40 @@ func testIdempotency(k kit) {
 	_, _, err = k.s.CreateCampaign(k.Context(), other)
 	k.fails(err, campaign.CodeKeyReused, "CreateCampaign with the key of another request")
 	k.isAbsent(other.Campaign.ID)
+	_, err = k.s.FindByKey(k.Context(), n.IdempotencyKey, other.RequestDigest)
+	k.fails(err, campaign.CodeKeyReused, "FindByKey with the key of another request")
 
 	other.IdempotencyKey += "x"
+	k.isUnknown(other.IdempotencyKey, other.RequestDigest)
 	k.create(other)
 	k.same(k.campaign(n.Campaign.ID), n.Campaign, "the first campaign")
+	k.isKnown(other)
+	k.isKnown(n)
+}
+
+// testFindNoKey: a call without an Idempotency-Key is not found by "".
+func testFindNoKey(k kit) {
+	n := k.submission()
+	n.RequestDigest = "digest"
+	k.create(n)
+	k.isUnknown("", n.RequestDigest)
+	k.isUnknown("", "")
+	k.isUnknown(n.Campaign.ID, n.RequestDigest)
+}
+
+// isKnown sees that FindByKey gives the campaign of its key.
+func (k kit) isKnown(n store.NewCampaign) {
+	k.Helper()
+	id, err := k.s.FindByKey(k.Context(), n.IdempotencyKey, n.RequestDigest)
+	k.ok(err, "FindByKey with a known key")
+	k.same(id, n.Campaign.ID, "the id of the key's campaign")
+}
+
+func (k kit) isUnknown(key, digest string) {
+	k.Helper()
+	id, err := k.s.FindByKey(k.Context(), key, digest)
+	k.fails(err, campaign.CodeNotFound, "FindByKey with an unknown key")
+	k.same(id, "", "the id of no campaign")
 }
 
 // isAbsent sees that a refused campaign left nothing.
@@ -196,7 +229,9 @@ func testIdempotencyRace(k kit) {
 		k.Fatalf("%d calls made a campaign, %d campaigns were answered; want 1 and 1", made, len(answered))
 	}
 	for _, n := range calls {
-		if !answered[n.Campaign.ID] {
+		if answered[n.Campaign.ID] {
+			k.isKnown(n)
+		} else {
 			k.isAbsent(n.Campaign.ID)
 		}
 	}

@@ -18,6 +18,7 @@ func testEndedContext(k kit) {
 	id := held.Key.CampaignID
 	errs := map[string]error{}
 	_, _, errs["CreateCampaign"] = k.s.CreateCampaign(ctx, n)
+	_, errs["FindByKey"] = k.s.FindByKey(ctx, k.prefix, "digest")
 	_, errs["GetCampaign"] = k.s.GetCampaign(ctx, id)
 	_, _, errs["ListCampaigns"] = k.s.ListCampaigns(ctx, "", 1)
 	_, errs["Transition"] = k.s.Transition(ctx, id, store.Transition{To: campaign.StatusFailed, At: k.at})

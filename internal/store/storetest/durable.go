@@ -41,6 +41,7 @@ func testDurable(t *testing.T, h Harness) {
 	k.ok(err, "the same Checkpoint again, behind the restart")
 	k.same(again, after, "what the repeated Checkpoint returned")
 	k.same(k.tallied(c.ID), before, "totals after the repeated Checkpoint")
+	k.isKnown(n)
 	repeated := k.submission()
 	repeated.IdempotencyKey, repeated.RequestDigest = n.IdempotencyKey, n.RequestDigest
 	got, created, err := k.s.CreateCampaign(k.Context(), repeated)
