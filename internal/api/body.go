@@ -3,6 +3,7 @@ package api
 import (
 	"bytes"
 	"errors"
+	"io"
 	"mime"
 	"net"
 	"net/http"
@@ -61,6 +62,38 @@ func checkContentType(r *http.Request) error {
 		return httpErrorf(http.StatusUnsupportedMediaType, "Content-Type must be application/json")
 	}
 	return nil
+}
+
+// drainBeyond is how much more than the largest request is read of one that is
+// refused, in octets. It covers a caller's large file in base64.
+const drainBeyond = 32 << 20
+
+// incoming is a request's body as it comes, whatever limit a handler reads it
+// through.
+type incoming struct {
+	io.ReadCloser
+
+	begun bool // somebody asked for some of it
+}
+
+// Read notes that the body is asked for.
+func (b *incoming) Read(p []byte) (int, error) {
+	b.begun = true
+	return b.ReadCloser.Read(p)
+}
+
+// drain reads what is left of a refused request's body, at most octets of it
+// and until the server's read deadline. Most clients send all of their request
+// before they read; one that still sends when the server closes its connection
+// finds it reset, and no answer. A client that waits for "100 Continue" (RFC
+// 9110 section 10.1.1) is not told to go on, and one that announces more than
+// is read here is cut off in any case.
+func (e *exchange) drain(r *http.Request, most int64) {
+	waits := r.Header.Get("Expect") != "" && !e.body.begun
+	if waits || r.ContentLength > most {
+		return
+	}
+	_, _ = io.CopyN(io.Discard, e.body, most) // the answer is the same however it ends
 }
 
 // readBody reads a body that passed bodyLimit.

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/http"
+	"slices"
 
 	"postern/internal/campaign"
 	"postern/internal/engine"
@@ -52,6 +53,11 @@ func (f *faults) required(field, value string) {
 	if value == "" {
 		f.add(field, "is required")
 	}
+}
+
+// about says whether there is a fault of the field's.
+func (f faults) about(field string) bool {
+	return slices.ContainsFunc(f, func(one campaign.Fault) bool { return one.Field == field })
 }
 
 // err is nil when nothing is wrong.

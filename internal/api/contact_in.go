@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -19,43 +20,69 @@ const maxContactsBytes = 10 << 20
 // members have a meaning and the others are fields. Faults have paths within
 // the object.
 type contactIn struct {
-	change campaign.ContactChange
-	faults faults
+	isObject bool
+	change   campaign.ContactChange
+	faults   faults
 }
 
-// UnmarshalJSONFrom reads the object and collects what is wrong with its
+// UnmarshalJSONFrom reads the object and collects what is wrong with it and its
 // members, so that a caller learns it all at once.
 func (c *contactIn) UnmarshalJSONFrom(d *jsontext.Decoder) error {
-	if d.PeekKind() != '{' {
-		return ruleError("must be an object")
+	if c.isObject = d.PeekKind() == '{'; !c.isObject {
+		return d.SkipValue()
 	}
 	if _, err := d.ReadToken(); err != nil {
 		return err
 	}
 	c.change.Set = map[string]string{}
+	seen := map[string]bool{}
 	for d.PeekKind() != '}' {
-		name, err := d.ReadToken()
-		if err != nil {
+		if err := c.next(d, seen); err != nil {
 			return err
 		}
-		if err := c.member(name.String(), d); err != nil {
-			return err
-		}
+	}
+	if c.change.Address == "" && !c.faults.about(campaign.FieldEmail) {
+		c.faults.add(campaign.FieldEmail, "is required")
 	}
 	_, err := d.ReadToken()
 	return err
 }
 
-func (c *contactIn) member(name string, d *jsontext.Decoder) error {
-	value, err := d.ReadValue()
+// next reads a member. seen has the names of those before.
+func (c *contactIn) next(d *jsontext.Decoder, seen map[string]bool) error {
+	token, err := d.ReadToken()
 	if err != nil {
 		return err
 	}
+	name := fieldName(token.String())
+	value, err := d.ReadValue()
 	switch {
-	case name == "email":
+	case err != nil:
+		return err
+	case name == "": // a column of a CSV file without a header
+	case seen[name]:
+		c.faults.add(name, "must be there once; white space around names does not count")
+	default:
+		seen[name] = true
+		c.member(name, value)
+	}
+	return nil
+}
+
+// fieldName is a member's name without the white space that the header cells of
+// CSV files have around them: a CR of the line's end, the byte order mark of
+// the file's beginning.
+func fieldName(s string) string {
+	return strings.TrimFunc(s, func(r rune) bool { return unicode.IsSpace(r) || r == '\ufeff' })
+}
+
+func (c *contactIn) member(name string, value jsontext.Value) {
+	switch {
+	case name == campaign.FieldEmail:
 		c.change.Address = c.string(name, value)
 	case name == "status":
-		c.change.Status = campaign.ContactStatus(c.string(name, value))
+		status := strings.ToLower(strings.TrimSpace(c.string(name, value)))
+		c.change.Status = campaign.ContactStatus(status)
 	case name == "tags":
 		c.tags(value)
 	case slices.Contains(campaign.ReservedFields, name):
@@ -66,13 +93,14 @@ func (c *contactIn) member(name string, d *jsontext.Decoder) error {
 	default:
 		c.field(name, value)
 	}
-	return nil
 }
 
-// string reads a member that must be a string; "" for null.
+// string reads a member that must be a string; "" for null, and for what is a
+// fault.
 func (c *contactIn) string(name string, value jsontext.Value) string {
 	if kind := value.Kind(); kind != '"' && kind != 'n' {
 		c.faults.add(name, "must be a string")
+		return ""
 	}
 	s, _ := text(value)
 	return s
@@ -111,11 +139,20 @@ func (c *contactIn) tags(value jsontext.Value) {
 
 // check gives every rule that the contact breaks; paths start with prefix.
 func (c *contactIn) check(prefix string) []campaign.Fault {
+	if !c.isObject {
+		return []campaign.Fault{{Field: prefix, Rule: "must be an object"}}
+	}
 	var all []campaign.Fault
 	for _, f := range c.faults {
 		all = append(all, campaign.Fault{Field: prefix + f.Field, Rule: f.Rule})
 	}
-	return append(all, c.change.Check(prefix)...)
+	for _, f := range c.change.Check(prefix) {
+		// Where there is no address, a fault from reading says why.
+		if c.change.Address != "" || f.Field != prefix+campaign.FieldEmail {
+			all = append(all, f)
+		}
+	}
+	return all
 }
 
 // contactsIn is the body of POST and PUT /contacts, in one of three shapes:

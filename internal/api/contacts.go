@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"net/http"
+	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -192,7 +193,8 @@ func (a *api) deleteContact(w http.ResponseWriter, r *http.Request) {
 	ok(w, storedOut{Success: true, Count: 1})
 }
 
-// emailParameter reads ?email=; "" where it is not given.
+// emailParameter reads ?email=; "" where it is not given. No address has a
+// space: it was a plus that the caller did not encode.
 func emailParameter(r *http.Request) (string, error) {
 	q, err := readQuery(r)
 	if err != nil {
@@ -202,6 +204,7 @@ func emailParameter(r *http.Request) (string, error) {
 	if err != nil || address == "" {
 		return "", err
 	}
+	address = strings.ReplaceAll(address, " ", "+")
 	if err := campaign.CheckAddress(address); err != nil {
 		return "", campaign.Invalid("email", "%s", err)
 	}

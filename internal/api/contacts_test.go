@@ -68,10 +68,16 @@ func TestRefusesContacts(t *testing.T) {
 	}
 	tests := []struct{ name, body, fields string }{
 		{"no object", `5`, " must be an object"},
-		{"nothing", `{}`, "email must not be empty"},
-		{"wrapped nothing", `{"contact":{}}`, "contact.email must not be empty"},
+		{"nothing", `{}`, "email is required"},
+		{"wrapped nothing", `{"contact":{}}`, "contact.email is required"},
+		{"no address", `{"email":""}`, "email is required"},
+		{"null for an address", `{"email":null}`, "email is required"},
 		{"element of another type", `{"contacts":[{"email":"a@x.org"},7]}`, "contacts[1] must be an object"},
-		{"address of another type", `{"email":5}`, "email must be a string|email must have exactly one @"},
+		{"elements of other types among others", `{"contacts":[{"email":5,"tags":[1]},[],{"email":"a"},null,"x",{"email":5}]}`,
+			"contacts[0].email must be a string|contacts[0].tags must be an array of strings|contacts[1] must be an object|" +
+				"contacts[2].email must have exactly one @|contacts[3] must be an object|contacts[4] must be an object|" +
+				"contacts[5].email must be a string"},
+		{"address of another type", `{"email":5}`, "email must be a string"},
 		{"space", `{"email":"a b@x.org"}`, "email must not have ' ' before the @"},
 		{"NUL", `{"email":"a\u0000@x.org"}`, `email must not have '\x00' before the @`},
 		{"two @", `{"email":"a@b@x.org"}`, "email must have exactly one @"},
@@ -90,7 +96,7 @@ func TestRefusesContacts(t *testing.T) {
 		{"same contact twice", `{"contacts":[{"email":"a@x.org"},{"email":"b@x.org"},{"email":"A@X.org"}]}`,
 			"contacts[2].email must be there once, and is that of contacts[0]"},
 		{"several", `{"contacts":[{"email":"a"},{"email":"b@x.org"},{"f":[]}]}`,
-			"contacts[0].email must have exactly one @|contacts[2].f must be a string, a number, true, false or null|contacts[2].email must not be empty"},
+			"contacts[0].email must have exactly one @|contacts[2].f must be a string, a number, true, false or null|contacts[2].email is required"},
 		{"too many fields", `{"email":"a@x.org"` + members(101) + `}`, "contact must have at most 100 fields"},
 		{"far too many fields", `{"email":"a@x.org"` + members(1001) + `}`, " must have at most 1000 members"},
 		{"too large", `{"email":"a@x.org","x":"` + strings.Repeat("x", 64<<10) + `"}`, "contact must be at most 65536 octets in all"},
@@ -167,6 +173,11 @@ func TestDeleteContact(t *testing.T) {
 		t.Errorf("answer %v", got)
 	}
 	s.call(http.MethodDelete, path, "").want(http.StatusNotFound)
+	// A plus that is not encoded is a space in a query; no address has one.
+	s.call(http.MethodPost, "/contacts", `{"email":"a+b@x.org"}`).want(http.StatusOK)
+	s.call(http.MethodGet, "/contacts?email=a+b@x.org", "").want(http.StatusOK)
+	s.call(http.MethodDelete, "/contacts?email=a+b@x.org", "").want(http.StatusOK)
+	s.call(http.MethodDelete, "/contacts?email=a%2Bb@x.org", "").want(http.StatusNotFound)
 	for _, query := range []string{"", "?email=", "?email=x", "?email=a@x.org&email=b@x.org", "?email=%zz", "?email=a@x.org;x"} {
 		s.call(http.MethodDelete, "/contacts"+query, "").want(http.StatusBadRequest)
 	}

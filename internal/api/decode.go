@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"reflect"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -51,7 +52,10 @@ func decode(body []byte, v any) error {
 	if e, ok := errors.AsType[*json.SemanticError](err); ok {
 		return campaign.Invalid(dotted(e.JSONPointer), "%s", semanticRule(e))
 	}
-	return syntaxFault(err)
+	if err != nil { // checkShape lets nothing through that comes to this
+		return campaign.Invalid("", "must be JSON that can be read")
+	}
+	return nil
 }
 
 // checkShape walks the whole text once, for the syntax and the limits.
@@ -59,7 +63,7 @@ func checkShape(body []byte) error {
 	d := jsontext.NewDecoder(bytes.NewBuffer(body))
 	for first := true; first || d.StackDepth() > 0; first = false {
 		if _, err := d.ReadToken(); err != nil {
-			return syntaxFault(err)
+			return syntaxFault(d, body, err)
 		}
 		if err := checkLimits(d); err != nil {
 			return err
@@ -89,22 +93,39 @@ func checkLimits(d *jsontext.Decoder) error {
 	return nil
 }
 
-// syntaxFault says where a text is no JSON.
-func syntaxFault(err error) error {
-	if err == nil {
-		return nil
-	}
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return campaign.Invalid("", "must be JSON, and ends too early")
-	}
+// syntaxFault says where a text is no JSON, and never what stands there: it may
+// be part of a password. The library's own words quote it.
+func syntaxFault(d *jsontext.Decoder, body []byte, err error) error {
 	e, ok := errors.AsType[*jsontext.SyntacticError](err)
 	switch {
-	case !ok:
-		return campaign.Wrap(campaign.CodeInvalid, err, "the body is no JSON that can be read")
-	case errors.Is(e.Err, jsontext.ErrDuplicateName):
+	case !ok || errors.Is(err, io.ErrUnexpectedEOF):
+		return campaign.Invalid("", "must be JSON, and ends too early")
+	case errors.Is(err, jsontext.ErrDuplicateName):
 		return campaign.Invalid(dotted(e.JSONPointer), "must be there once")
+	}
+	path := e.JSONPointer
+	between := body[d.InputOffset():e.ByteOffset]
+	if kind, length := d.StackIndex(d.StackDepth()); kind == '{' && length%2 == 1 && !bytes.Contains(between, []byte(":")) {
+		path = path.Parent() // what stands in the place of a name may be a value
+	}
+	before := body[:e.ByteOffset]
+	line := before[bytes.LastIndexByte(before, '\n')+1:]
+	return campaign.Invalid(dotted(path), "must be JSON: %s at octet %d (line %d, column %d)",
+		syntaxRule(body[e.ByteOffset:]), e.ByteOffset, bytes.Count(before, []byte("\n"))+1, utf8.RuneCount(line)+1)
+}
+
+// syntaxRule says what is wrong at the beginning of a text.
+func syntaxRule(rest []byte) string {
+	r, size := utf8.DecodeRune(rest)
+	switch {
+	case r == utf8.RuneError && size == 1:
+		return "invalid UTF-8"
+	case r == '\\':
+		return "an invalid escape sequence"
+	case r < ' ':
+		return "a control character"
 	default:
-		return campaign.Invalid(dotted(e.JSONPointer), "must be JSON: %v at octet %d", e.Err, e.ByteOffset)
+		return "a syntax error"
 	}
 }
 

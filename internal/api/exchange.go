@@ -34,6 +34,7 @@ var (
 // exchange is what the middleware and the handlers of one request share.
 type exchange struct {
 	id    string
+	body  *incoming
 	err   error  // why the answer is not 2xx
 	stack string // of a panic
 }
@@ -44,19 +45,22 @@ func exchangeOf(ctx context.Context) *exchange {
 	if e, ok := ctx.Value(exchangeKey{}).(*exchange); ok {
 		return e
 	}
-	return &exchange{}
+	return &exchange{body: &incoming{ReadCloser: http.NoBody}}
 }
 
 // identify gives the request its id: API Gateway's where that is trusted, or
-// a new one.
+// a new one. It also keeps hold of the body as it comes, for the end.
 func (a *api) identify(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		e := &exchange{id: r.Header.Get(headerGatewayID)}
 		if !a.opts.VPCEnabled || !gatewayID.MatchString(e.id) {
 			e.id = uuid.Must(uuid.NewV7()).String()
 		}
+		e.body = &incoming{ReadCloser: r.Body}
 		w.Header().Set(headerRequestID, e.id)
-		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), exchangeKey{}, e)))
+		r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, e))
+		r.Body = e.body
+		next.ServeHTTP(w, r)
 	})
 }
 

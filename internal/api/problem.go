@@ -69,10 +69,12 @@ const (
 	maxFieldOctets  = 200
 )
 
-// fail answers with the problem that err is, and keeps err for the log.
+// fail answers with the problem that err is, and keeps err for the log. What
+// is left of the body is read first.
 func (a *api) fail(w http.ResponseWriter, r *http.Request, err error) {
 	e := exchangeOf(r.Context())
 	e.err = err
+	e.drain(r, a.opts.MaxRequestBytes+drainBeyond)
 	known, p := describe(err)
 	p.RequestID = e.id
 	if known.retryAfter > 0 {

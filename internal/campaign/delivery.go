@@ -39,7 +39,6 @@ type Progress struct {
 type Deferred struct {
 	Index    int
 	Attempts int
-	First    time.Time // when the first attempt failed
 	Next     time.Time // not to be tried before
 	Reply    string    // cut at MaxDeferredReplyOctets
 }

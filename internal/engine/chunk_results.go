@@ -52,9 +52,7 @@ func (c *chunk) campaignFails(me *mailer.Error) {
 // deferOrFail puts a temporarily refused recipient off, unless its time is up.
 func (c *chunk) deferOrFail(o outcome, me *mailer.Error) {
 	d := c.deferred[o.index]
-	if d.Attempts == 0 {
-		d = campaign.Deferred{Index: o.index, First: o.at}
-	}
+	d.Index = o.index
 	if c.e.cfg.Retry.exhausted(d.Attempts + 1) {
 		c.settle(o.index, campaign.Delivery{
 			State: campaign.DeliveryFailed, Reply: me.Error() + " (given up)", MessageID: o.messageID,

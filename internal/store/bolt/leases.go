@@ -223,7 +223,6 @@ func (e *encoder) progress(p campaign.Progress) {
 	for _, f := range p.Deferred {
 		e.count(f.Index)
 		e.count(f.Attempts)
-		e.time(f.First)
 		e.time(f.Next)
 		e.string(f.Reply)
 	}
@@ -235,7 +234,7 @@ func (d *decoder) progress() campaign.Progress {
 	p.Deferred = make([]campaign.Deferred, n)
 	for i := range p.Deferred {
 		p.Deferred[i] = campaign.Deferred{
-			Index: d.number(), Attempts: d.number(), First: d.time(), Next: d.time(), Reply: d.string(),
+			Index: d.number(), Attempts: d.number(), Next: d.time(), Reply: d.string(),
 		}
 	}
 	return p

@@ -145,7 +145,7 @@ func TestDeferredCapacity(t *testing.T) {
 	cp := checkpoint(store.MaxChunkRecipients, 0)
 	for i := range store.MaxChunkRecipients {
 		cp.Progress.Deferred = append(cp.Progress.Deferred, campaign.Deferred{
-			Index: i, Attempts: 1, First: held.DueAt, Next: held.DueAt,
+			Index: i, Attempts: 1, Next: held.DueAt,
 			Reply: fmt.Sprintf("451 4.7.1 <recipient%d@example.org>: Recipient address rejected: Greylisted, try again later", i),
 		})
 	}

@@ -105,7 +105,6 @@ func leaseOf(it item) (store.Lease, error) {
 type deferredRow struct {
 	Index    int    `json:"i"`
 	Attempts int    `json:"t"`
-	First    int64  `json:"f"` // Unix milliseconds
 	Next     int64  `json:"n"`
 	Reply    string `json:"r,omitempty"`
 }
@@ -113,7 +112,7 @@ type deferredRow struct {
 func packDeferred(list []campaign.Deferred) ([]byte, error) {
 	rows := make([]deferredRow, len(list))
 	for i, d := range list {
-		rows[i] = deferredRow{d.Index, d.Attempts, d.First.UnixMilli(), d.Next.UnixMilli(), d.Reply}
+		rows[i] = deferredRow{d.Index, d.Attempts, d.Next.UnixMilli(), d.Reply}
 	}
 	return pack(rows)
 }
@@ -127,7 +126,7 @@ func unpackDeferred(packed []byte) ([]campaign.Deferred, error) {
 	for i, r := range rows {
 		list[i] = campaign.Deferred{
 			Index: r.Index, Attempts: r.Attempts, Reply: r.Reply,
-			First: time.UnixMilli(r.First).UTC(), Next: time.UnixMilli(r.Next).UTC(),
+			Next: time.UnixMilli(r.Next).UTC(),
 		}
 	}
 	return list, nil
@@ -138,7 +137,7 @@ func asStored(p campaign.Progress) campaign.Progress {
 	p = p.Clone()
 	for i := range p.Deferred {
 		d := &p.Deferred[i]
-		d.First, d.Next = time.UnixMilli(d.First.UnixMilli()).UTC(), time.UnixMilli(d.Next.UnixMilli()).UTC()
+		d.Next = time.UnixMilli(d.Next.UnixMilli()).UTC()
 	}
 	return p
 }

@@ -157,8 +157,8 @@ func testFullCheckpoint(k kit) {
 func testProgress(k kit) {
 	held := k.chunk(20)
 	p := campaign.Progress{Settled: campaign.NewBitmap(20), Deferred: []campaign.Deferred{
-		{Index: 19, Attempts: 3, First: k.at, Next: k.later(600), Reply: "451 4.7.1 später ☂"},
-		{Index: 2, Attempts: 1, First: k.later(1), Next: k.later(60), Reply: ""},
+		{Index: 19, Attempts: 3, Next: k.later(600), Reply: "451 4.7.1 später ☂"},
+		{Index: 2, Attempts: 1, Next: k.later(60), Reply: ""},
 	}}
 	p.Settled.Add(17)
 	cp := store.Checkpoint{Progress: p, Deliveries: []campaign.Delivery{
@@ -223,7 +223,7 @@ func testAllDeferred(k kit) {
 	p := campaign.Progress{Settled: campaign.NewBitmap(store.MaxChunkRecipients)}
 	for i := range store.MaxChunkRecipients {
 		p.Deferred = append(p.Deferred, campaign.Deferred{
-			Index: i, Attempts: 2, First: k.at, Next: k.later(i), Reply: strings.Repeat("r", campaign.MaxDeferredReplyOctets),
+			Index: i, Attempts: 2, Next: k.later(i), Reply: strings.Repeat("r", campaign.MaxDeferredReplyOctets),
 		})
 	}
 	held, err := k.s.Checkpoint(k.Context(), held, store.Checkpoint{Progress: p})

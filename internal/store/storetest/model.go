@@ -294,7 +294,7 @@ func (m *machine) settle(rt *rapid.T, cp *store.Checkpoint, index int) {
 		return
 	}
 	cp.Progress.Deferred = append(cp.Progress.Deferred, campaign.Deferred{
-		Index: index, Attempts: d.Attempts, First: m.k.at, Next: d.NextAttempt, Reply: d.Reply,
+		Index: index, Attempts: d.Attempts, Next: d.NextAttempt, Reply: d.Reply,
 	})
 }
 

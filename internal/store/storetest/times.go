@@ -32,10 +32,10 @@ func testTimes(k kit) {
 	stored := d
 	stored.UpdatedAt, stored.NextAttempt = k.at, k.at
 	d.UpdatedAt, d.NextAttempt = local, local
-	p := campaign.Progress{Deferred: []campaign.Deferred{{Attempts: 1, First: local, Next: local}}}
+	p := campaign.Progress{Deferred: []campaign.Deferred{{Attempts: 1, Next: local}}}
 	held, err = k.s.Checkpoint(ctx, held, store.Checkpoint{Deliveries: []campaign.Delivery{d}, Progress: p})
 	k.ok(err, "Checkpoint")
-	k.same(k.lease(held.Key).Progress.Deferred, []campaign.Deferred{{Attempts: 1, First: k.at, Next: k.at}}, "the deferred recipient")
+	k.same(k.lease(held.Key).Progress.Deferred, []campaign.Deferred{{Attempts: 1, Next: k.at}}, "the deferred recipient")
 	k.same(k.deliveries(held.Key), []campaign.Delivery{stored}, "the delivery")
 	released, err := k.s.ReleaseLease(ctx, held, local)
 	k.ok(err, "ReleaseLease")
