@@ -30,21 +30,11 @@ const (
 // back an earlier one. CodeInvalid, with every fault, CodeTooLarge,
 // CodeKeyReused, CodeConflict, CodeUnavailable.
 func (e *Engine) Submit(ctx context.Context, s Submission) (r Report, created bool, err error) {
-	// A known key comes before the checks: the named contacts and the rules
-	// may have changed since they let its campaign pass.
-	known, err := e.store.FindByKey(ctx, s.IdempotencyKey, s.RequestDigest)
-	if err == nil {
-		r, err = e.Report(ctx, known)
-		return r, false, err
+	if r.Campaign, err = e.campaignOf(s); err == nil {
+		err = e.checkAudience(ctx, s.Audience)
 	}
-	if campaign.CodeOf(err) != campaign.CodeNotFound {
-		return Report{}, false, err
-	}
-	if r.Campaign, err = e.campaignOf(s); err != nil {
-		return Report{}, false, err
-	}
-	if err := e.checkAudience(ctx, s.Audience); err != nil {
-		return Report{}, false, err
+	if err != nil {
+		return e.replay(ctx, s, err)
 	}
 	r.Campaign, created, err = e.store.CreateCampaign(ctx, store.NewCampaign{
 		Campaign: r.Campaign, Content: e.sealContent(r.Campaign.ID, s),
@@ -61,6 +51,22 @@ func (e *Engine) Submit(ctx context.Context, s Submission) (r Report, created bo
 		Int("attachments", len(s.Attachments)).Msg("campaign accepted")
 	e.wake(store.LeaseKey{CampaignID: r.Campaign.ID})
 	return r, true, nil
+}
+
+// replay answers a submission that does not pass. With a known key it has
+// passed before: the contacts that it names, or the rules, have changed since,
+// and the key's campaign is the answer all the same.
+func (e *Engine) replay(ctx context.Context, s Submission, fault error) (Report, bool, error) {
+	known, err := e.store.FindByKey(ctx, s.IdempotencyKey, s.RequestDigest)
+	switch {
+	case err == nil:
+		r, err := e.Report(ctx, known)
+		return r, false, err
+	case campaign.CodeOf(err) == campaign.CodeNotFound:
+		return Report{}, false, fault
+	default:
+		return Report{}, false, err
+	}
 }
 
 // campaignOf checks a submission as a whole and makes the campaign of it.
