@@ -94,6 +94,26 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
+// FuzzFaultsQuoteNoValue puts any octets into a password. They end no string, so
+// all of it is the value.
+func FuzzFaultsQuoteNoValue(f *testing.F) {
+	for _, seed := range []string{`\ud800`, `\ud83d\u`, `\`, `\u00`, "\x00", "\n", "\xff", "\xed\xa0\x80", "x"} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, octets []byte) {
+		if bytes.IndexByte(octets, '"') >= 0 {
+			return
+		}
+		for _, password := range []string{string(octets) + "hunter2", "hunter2" + string(octets)} {
+			err := decode([]byte(`{"smtp_password":"`+password+`","smtp_port":587}`), &campaignIn{})
+			checkProblem(t, err)
+			if err != nil && strings.Contains(err.Error(), "unter") {
+				t.Fatalf("%q: %v", password, err)
+			}
+		}
+	})
+}
+
 func checkChanges(t *testing.T, contacts *contactsIn) {
 	t.Helper()
 	changes, err := contacts.changes()

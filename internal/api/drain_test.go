@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -67,12 +68,9 @@ func (c client) body(octets int, chunked bool) {
 // spaces is white space without end.
 type spaces struct{}
 
-func (spaces) Read(p []byte) (int, error) {
-	for i := range p {
-		p[i] = ' '
-	}
-	return len(p), nil
-}
+var blank = bytes.Repeat([]byte(" "), 32<<10)
+
+func (spaces) Read(p []byte) (int, error) { return copy(p, blank), nil }
 
 // status reads an answer and gives its status, after making sure that it is
 // whole.

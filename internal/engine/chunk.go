@@ -27,10 +27,9 @@ type chunk struct {
 	hold *holder
 	// feeding ends when nothing more of the chunk must be started: its cause
 	// is errLeaseLost, errCampaignOver, errParked, or the task's stop.
-	feeding    context.Context //nolint:containedctx // a lifetime, not a call's
-	endFeeding context.CancelCauseFunc
-	parkedFor  time.Duration // with the cause errParked: until the relay's next probe
-	audience   campaign.Audience
+	feeding   context.Context //nolint:containedctx // a lifetime, not a call's
+	parkedFor time.Duration   // with the cause errParked: until the relay's next probe
+	audience  campaign.Audience
 
 	ready    []int // to be sent, the next one last
 	putBacks map[int]int
@@ -51,23 +50,18 @@ type chunk struct {
 
 // workChunk sends what is open in a leased chunk and gives the lease back.
 func (e *Engine) workChunk(lease store.Lease, asked time.Time) {
-	feeding, end := context.WithCancelCause(e.feeding)
-	defer end(nil)
-	hold := newHolder(lease, asked, e.cfg.LeaseTime, end)
-	keeping, stop := context.WithCancel(e.working)
-	defer stop()
-	e.background.Go(func() { hold.keep(keeping, e.store) })
-
+	feeding, hold, letGo := e.hold(lease, asked)
+	defer letGo()
 	r, release, err := e.openRun(feeding, lease.Key.CampaignID)
 	if err != nil {
 		e.giveUpHeld(hold, err)
 		return
 	}
 	defer release()
-	unlink := context.AfterFunc(r.ctx, func() { end(context.Cause(r.ctx)) })
+	unlink := context.AfterFunc(r.ctx, func() { hold.end(context.Cause(r.ctx)) })
 	defer unlink()
 	c := &chunk{
-		e: e, run: r, hold: hold, feeding: feeding, endFeeding: end,
+		e: e, run: r, hold: hold, feeding: feeding,
 		putBacks: map[int]int{}, deferred: map[int]campaign.Deferred{},
 		progress: lease.Progress.Clone(), saved: make(chan error, 1),
 	}
@@ -208,7 +202,7 @@ func (c *chunk) parkInTrouble() {
 	wait, trouble := c.run.lane.gate.troubled()
 	if trouble && c.feeding.Err() == nil && !c.run.lane.mayStay(c) {
 		c.parkedFor = wait
-		c.endFeeding(errParked)
+		c.hold.end(errParked)
 	}
 }
 

@@ -18,13 +18,8 @@ const watchEvery = 5 * time.Second
 // workControl moves a campaign on under its control lease: start, freeze,
 // complete.
 func (e *Engine) workControl(lease store.Lease, asked time.Time) {
-	ctx, lose := context.WithCancelCause(e.feeding)
-	defer lose(nil)
-	hold := newHolder(lease, asked, e.cfg.LeaseTime, lose)
-	keeping, stop := context.WithCancel(e.working)
-	defer stop()
-	e.background.Go(func() { hold.keep(keeping, e.store) })
-
+	ctx, hold, letGo := e.hold(lease, asked)
+	defer letGo()
 	id := lease.Key.CampaignID
 	c, err := e.store.GetCampaign(ctx, id)
 	switch {

@@ -25,8 +25,8 @@ const (
 // that the store did not answer, and renews the lease in between.
 type holder struct {
 	leaseTime time.Duration
-	// lose is called once, when the lease is lost.
-	lose context.CancelCauseFunc
+	// end ends the work under the lease, with the cause.
+	end context.CancelCauseFunc
 
 	mu    sync.Mutex // serialises writes
 	lease store.Lease
@@ -37,10 +37,24 @@ type holder struct {
 }
 
 // newHolder takes a lease that was acquired by a call that began at asked.
-func newHolder(lease store.Lease, asked time.Time, leaseTime time.Duration, lose context.CancelCauseFunc) *holder {
-	h := &holder{leaseTime: leaseTime, lose: lose, lease: lease}
+func newHolder(lease store.Lease, asked time.Time, leaseTime time.Duration, end context.CancelCauseFunc) *holder {
+	h := &holder{leaseTime: leaseTime, end: end, lease: lease}
 	h.extend(asked)
 	return h
+}
+
+// hold takes an acquired lease and renews it until letGo. The context ends
+// when nothing more must be started under it: its cause is errLeaseLost, what
+// holder.end was called with, or the task's stop.
+func (e *Engine) hold(lease store.Lease, asked time.Time) (ctx context.Context, h *holder, letGo func()) {
+	ctx, end := context.WithCancelCause(e.feeding)
+	h = newHolder(lease, asked, e.cfg.LeaseTime, end)
+	keeping, stop := context.WithCancel(e.working)
+	e.background.Go(func() { h.keep(keeping, e.store) })
+	return ctx, h, func() {
+		stop()
+		end(nil)
+	}
 }
 
 func (h *holder) extend(written time.Time) {
@@ -102,7 +116,7 @@ func (h *holder) write(ctx context.Context, op leaseWrite) error {
 // giveUp ends the right to send at once, then whatever else the lease allowed.
 func (h *holder) giveUp(cause error) {
 	h.deadline.Store(&time.Time{})
-	h.lose(cause)
+	h.end(cause)
 }
 
 // keep renews the lease until the context ends or the lease is lost.
