@@ -131,7 +131,9 @@ func engineConfig(cfg config.Config) (engine.Config, error) {
 		},
 		Pool: mailer.PoolOptions{
 			MaxConnections: cfg.Relay.MaxConnections,
-			Options:        mailer.Options{Rules: rules, RootCAs: cfg.Relay.Roots},
+			Options: mailer.Options{
+				Rules: rules, RootCAs: cfg.Relay.Roots, Timeouts: mailer.Timeouts{Longest: cfg.Relay.Timeout},
+			},
 		},
 		Rate:               cfg.Relay.Rate,
 		Retry:              engine.RetryPolicy(cfg.Retry),

@@ -127,3 +127,24 @@ func TestPasswordRepeatedByTheRelay(t *testing.T) {
 		t.Error("the response of AUTH is in the log")
 	}
 }
+
+// TestSilentRelay: a relay that takes a connection and says nothing shows in
+// the campaign's notice once RELAY_TIMEOUT is over, and costs nobody anything.
+func TestSilentRelay(t *testing.T) {
+	t.Parallel()
+	cfg := relayConfig()
+	cfg.Hook = smtptest.Times(1, smtptest.At(smtptest.StageGreeting, smtptest.Hang()))
+	relay := startRelay(t, cfg)
+	s := start(t, embedded(t), relayEnv(t, relay), map[string]string{"RELAY_TIMEOUT": "2s"})
+	s.importContacts(t, addresses(3))
+	id := s.submit(t, simpleLetter())
+	final := s.follow(t, id, relay)
+	if final.Status != "completed" || final.Sent != 3 || !strings.Contains(s.log.String(), "in trouble: greeting") {
+		t.Errorf("ended as %+v", final)
+	}
+	for address, d := range s.deliveries(t, id) {
+		if d.Attempts != 1 {
+			t.Errorf("%s bore the relay's silence: %+v", address, d)
+		}
+	}
+}

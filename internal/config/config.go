@@ -66,6 +66,7 @@ type Relay struct {
 	Roots          *x509.CertPool // the system's and those of RELAY_CA_FILE; nil for the system's
 	MaxConnections int            // for each relay
 	Rate           float64        // messages a second for each relay; 0 for no cap
+	Timeout        time.Duration  // the longest wait for one step of a relay's
 }
 
 // RelayAllow names relays that may be used although their addresses are not

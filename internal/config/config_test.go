@@ -33,7 +33,7 @@ func TestDefaults(t *testing.T) {
 		ListenAddr: "127.0.0.1:8080", MetricsAddr: "127.0.0.1:9090",
 		Store: StoreEmbedded, DataDir: "./data",
 		SMTP:               SMTP{Port: 587, UseTLS: true},
-		Relay:              Relay{Ports: []int{465, 587, 2525}, MaxConnections: 10},
+		Relay:              Relay{Ports: []int{465, 587, 2525}, MaxConnections: 10, Timeout: 10 * time.Minute},
 		Retry:              Retry{Min: time.Minute, Max: time.Hour, For: 24 * time.Hour},
 		ShutdownTimeout:    25 * time.Second,
 		Auth:               AuthNone,
@@ -56,7 +56,7 @@ func TestEveryVariable(t *testing.T) {
 		"SMTP_SERVER": "mail.example.org", "SMTP_PORT": "25", "SMTP_USE_TLS": "false",
 		"SMTP_USERNAME": "u", "SMTP_PASSWORD": " p ",
 		"RELAY_ALLOW": "127.0.0.1/8, Mail.Internal,10.1.2.3, ::ffff:192.0.2.1, fd00::/8,", "RELAY_PORTS": "25, 465",
-		"RELAY_MAX_CONNECTIONS": "3", "RELAY_RATE": "0.5",
+		"RELAY_MAX_CONNECTIONS": "3", "RELAY_RATE": "0.5", "RELAY_TIMEOUT": "90s",
 		"RETRY_MIN": "100ms", "RETRY_MAX": "2s", "RETRY_FOR": "1m", "SHUTDOWN_TIMEOUT": "5s",
 		"VPC_ENABLED": "1", "AUTH": "none-insecure", "ENCRYPTION_KEY": base64.StdEncoding.EncodeToString([]byte(key)) + "\n",
 		"CORS_ORIGINS": "https://a.example.org, http://localhost:3000,null", "LOG_LEVEL": "debug",
@@ -70,6 +70,7 @@ func TestEveryVariable(t *testing.T) {
 		"origins":  c.CORSOrigins,
 		"ports":    c.Relay.Ports,
 		"retry":    c.Retry,
+		"timeout":  c.Relay.Timeout,
 		"vpc":      c.VPCEnabled && c.CreateTables && !c.SMTP.UseTLS,
 	} {
 		want := map[string]any{
@@ -80,6 +81,7 @@ func TestEveryVariable(t *testing.T) {
 			"ports":    []int{25, 465},
 			"retry":    Retry{Min: 100 * time.Millisecond, Max: 2 * time.Second, For: time.Minute},
 			"vpc":      true,
+			"timeout":  90 * time.Second,
 		}[name]
 		if !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: %v, want %v", name, got, want)
@@ -119,6 +121,7 @@ func TestFaults(t *testing.T) {
 		{"RELAY_MAX_CONNECTIONS", "0", "from 1 to 1000"},
 		{"RELAY_RATE", "-1", "from 0 up"},
 		{"RELAY_RATE", "NaN", "from 0 up"},
+		{"RELAY_TIMEOUT", "0", "must be a duration above 0"},
 		{"RETRY_MIN", "60", "duration"},
 		{"RETRY_MAX", "-1h", "duration"},
 		{"RETRY_FOR", "0s", "duration"},

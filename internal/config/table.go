@@ -144,6 +144,10 @@ func relays() []variable {
 			name: "RELAY_RATE", preset: "0", unit: "messages a second",
 			meaning: "at most, to one relay; 0 for no cap",
 			set:     into(rate, func(c *Config) *float64 { return &c.Relay.Rate }),
+		}, {
+			name: "RELAY_TIMEOUT", preset: "10m", unit: "duration",
+			meaning: "the longest wait for a step of a relay's; most steps have a shorter one by RFC 5321 4.5.3.2",
+			set:     into(duration, func(c *Config) *time.Duration { return &c.Relay.Timeout }),
 		},
 	}
 }

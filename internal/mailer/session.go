@@ -55,6 +55,7 @@ type Timeouts struct {
 	Block    time.Duration // writing 256 KB of a message: 3 min
 	Dot      time.Duration // the final dot to its reply: 10 min
 	Quit     time.Duration // QUIT to the end of the connection: 1 s
+	Longest  time.Duration // bounds all of them; 0 for no further bound
 }
 
 func (t Timeouts) withDefaults() Timeouts {
@@ -76,6 +77,9 @@ func (t Timeouts) withDefaults() Timeouts {
 	} {
 		if *d.timeout <= 0 {
 			*d.timeout = d.value
+		}
+		if t.Longest > 0 {
+			*d.timeout = min(*d.timeout, t.Longest)
 		}
 	}
 	return t
