@@ -20,14 +20,7 @@ type Harness struct {
 	Open func(t *testing.T) store.Store
 	// Reopen closes a store that Open gave and opens the same state again, as
 	// a restarted process would, leaving the closing of that to t.Cleanup.
-	// The durability tests do not run without it.
 	Reopen func(t *testing.T, s store.Store) store.Store
-}
-
-// Run holds the store that open gives to the contract, without the
-// durability tests.
-func Run(t *testing.T, open func(t *testing.T) store.Store) {
-	Harness{Open: open}.Run(t)
 }
 
 // Run holds the implementation to the contract.
@@ -44,9 +37,6 @@ func (h Harness) Run(t *testing.T) {
 		t.Parallel()
 		testModel(t, s)
 	})
-	if h.Reopen == nil {
-		return
-	}
 	t.Run("durable", func(t *testing.T) {
 		t.Parallel()
 		testDurable(t, h)
