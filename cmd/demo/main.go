@@ -110,8 +110,8 @@ func sendLetter(ctx context.Context, c client.Client, out io.Writer) (client.Sta
 		b.draw(s)
 		return nil
 	})
-	if err == nil && s.Status == "failed" {
-		err = fmt.Errorf("the campaign failed: %s", s.Reason)
+	if err == nil && s.Status != "completed" {
+		err = fmt.Errorf("the campaign is %s: %s", s.Status, s.Reason)
 	}
 	return s, err
 }

@@ -45,6 +45,10 @@ import (
 type Service interface {
 	Submit(ctx context.Context, s engine.Submission) (r engine.Report, created bool, err error)
 	Report(ctx context.Context, campaignID string) (engine.Report, error)
+	Pause(ctx context.Context, campaignID string) (engine.Report, error)
+	Resume(ctx context.Context, campaignID string, o engine.ResumeOptions) (engine.Report, error)
+	Cancel(ctx context.Context, campaignID string) (engine.Report, error)
+	Retry(ctx context.Context, campaignID string, o engine.RetryOptions) (engine.Report, error)
 	Campaigns(ctx context.Context, cursor string, limit int) (reports []engine.Report, next string, err error)
 	Deliveries(ctx context.Context, campaignID string, q engine.DeliveryQuery) (deliveries []campaign.Delivery, next string, err error)
 	UpsertContacts(ctx context.Context, changes []campaign.ContactChange) error
@@ -110,12 +114,17 @@ func New(service Service, opts Options) http.Handler {
 func (a *api) routes(r chi.Router) {
 	letter := a.bodyLimit(a.opts.MaxRequestBytes)
 	contacts := a.bodyLimit(min(a.opts.MaxRequestBytes, maxContactsBytes))
+	course := a.bodyLimit(min(a.opts.MaxRequestBytes, maxCourseBytes))
 
 	r.With(letter).Post("/smtp-campaign", a.postCampaign)
 	r.Get("/campaign-status/{campaign_id}", a.getCampaign)
 	r.Get("/campaigns", a.listCampaigns)
 	r.Get("/campaigns/{campaign_id}", a.getCampaign)
 	r.Get("/campaigns/{campaign_id}/deliveries", a.listDeliveries)
+	r.With(course).Post("/campaigns/{campaign_id}/pause", a.pauseCampaign)
+	r.With(course).Post("/campaigns/{campaign_id}/resume", a.resumeCampaign)
+	r.With(course).Post("/campaigns/{campaign_id}/cancel", a.cancelCampaign)
+	r.With(course).Post("/campaigns/{campaign_id}/retry", a.retryCampaign)
 
 	r.Get("/contacts", a.getContacts)
 	r.With(contacts).Post("/contacts", a.postContacts)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"time"
 
 	"postern/internal/campaign"
 	"postern/internal/engine"
@@ -19,14 +20,22 @@ type campaignIn struct {
 	FromEmail    string         `json:"from_email"`
 	FromName     string         `json:"from_name"`
 	ReplyTo      string         `json:"reply_to"`
-	SMTPServer   string         `json:"smtp_server"`
-	SMTPPort     number         `json:"smtp_port"`
-	SMTPUseTLS   flag           `json:"smtp_use_tls"`
-	SMTPUsername string         `json:"smtp_username"`
-	SMTPPassword string         `json:"smtp_password"`
 	Tags         []string       `json:"tags"`
 	Recipients   []string       `json:"recipients"`
 	Attachments  []attachmentIn `json:"attachments"`
+	SendAt       string         `json:"send_at"`
+	Delivery     string         `json:"delivery"`
+
+	relayIn `json:",inline"`
+}
+
+// relayIn are the members that name a relay.
+type relayIn struct {
+	SMTPServer   string `json:"smtp_server"`
+	SMTPPort     number `json:"smtp_port"`
+	SMTPUseTLS   flag   `json:"smtp_use_tls"`
+	SMTPUsername string `json:"smtp_username"`
+	SMTPPassword string `json:"smtp_password"`
 }
 
 type attachmentIn struct {
@@ -70,7 +79,7 @@ func (f faults) err() error {
 
 // submission checks what only the API sees, which is the request's shape, and
 // makes the engine's form of it. The engine checks the rest: templates, relay,
-// names, numbers and sizes.
+// names, numbers, sizes, when and how to send.
 func (in campaignIn) submission() (engine.Submission, error) {
 	var f faults
 	f.required("subject", in.Subject)
@@ -83,18 +92,36 @@ func (in campaignIn) submission() (engine.Submission, error) {
 		ReplyTo:     in.replyTo(&f),
 		Attachments: in.files(&f),
 		Audience:    in.selection(&f),
-		Relay: engine.SubmittedRelay{
-			Host:     in.SMTPServer,
-			Port:     int(in.SMTPPort),
-			UseTLS:   in.SMTPUseTLS.value,
-			Username: in.SMTPUsername,
-			Password: in.SMTPPassword,
-		},
+		Relay:       in.relay(&f),
+		SendAt:      in.sendAt(&f),
+		Promise:     campaign.Promise(in.Delivery),
 	}
+	return s, f.err()
+}
+
+func (in relayIn) relay(f *faults) engine.SubmittedRelay {
 	if in.SMTPPort < 0 || in.SMTPPort > 65535 {
 		f.add("smtp_port", "must be a port from 1 to 65535")
 	}
-	return s, f.err()
+	return engine.SubmittedRelay{
+		Host:     in.SMTPServer,
+		Port:     int(in.SMTPPort),
+		UseTLS:   in.SMTPUseTLS.value,
+		Username: in.SMTPUsername,
+		Password: in.SMTPPassword,
+	}
+}
+
+// sendAt reads a time with its offset; the zero time where none is given.
+func (in campaignIn) sendAt(f *faults) time.Time {
+	if in.SendAt == "" {
+		return time.Time{}
+	}
+	at, err := time.Parse(time.RFC3339, in.SendAt)
+	if err != nil || at.IsZero() {
+		f.add("send_at", "must be a time with its offset as RFC 3339 writes it, such as 2026-11-03T09:00:00-05:00")
+	}
+	return at.UTC()
 }
 
 // from reads `a@b` or `Name <a@b>`; from_name wins over the name in it.

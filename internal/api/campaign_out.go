@@ -1,6 +1,7 @@
 package api
 
 import (
+	"encoding/hex"
 	"net/url"
 	"strings"
 	"time"
@@ -26,6 +27,8 @@ type campaignOut struct {
 	SuppressedCount int64   `json:"suppressed_count"`
 	VPCEndpoint     *string `json:"vpc_endpoint"`
 	SMTPServer      string  `json:"smtp_server"`
+	Delivery        string  `json:"delivery"`
+	SendAt          *string `json:"send_at"`
 	CreatedAt       *string `json:"created_at"`
 	UpdatedAt       *string `json:"updated_at"`
 	StartedAt       *string `json:"started_at"`
@@ -86,6 +89,8 @@ func (a *api) campaignOut(r engine.Report, path string) campaignOut {
 		UnknownCount:    t.Unknown,
 		SuppressedCount: t.Suppressed,
 		SMTPServer:      c.Relay.Host,
+		Delivery:        string(c.Promise),
+		SendAt:          moment(c.SendAt),
 		CreatedAt:       moment(c.CreatedAt),
 		UpdatedAt:       moment(later(c.UpdatedAt, t.UpdatedAt)),
 		StartedAt:       moment(c.StartedAt),
@@ -111,6 +116,7 @@ type deliveryOut struct {
 	Attempts    int     `json:"attempts"`
 	Reply       string  `json:"reply"`
 	MessageID   *string `json:"message_id"`
+	Digest      *string `json:"digest"`
 	UpdatedAt   *string `json:"updated_at"`
 	NextAttempt *string `json:"next_attempt"`
 }
@@ -128,6 +134,7 @@ func newDeliveryOut(d campaign.Delivery) deliveryOut {
 		Attempts:    d.Attempts,
 		Reply:       d.Reply,
 		MessageID:   orNull(d.MessageID),
+		Digest:      orNull(hex.EncodeToString(d.Digest)),
 		UpdatedAt:   moment(d.UpdatedAt),
 		NextAttempt: moment(d.NextAttempt),
 	}

@@ -29,6 +29,9 @@ func (a *api) postCampaign(w http.ResponseWriter, r *http.Request) {
 	}
 	report, created, err := a.service.Submit(r.Context(), submission)
 	if err != nil {
+		if campaign.CodeOf(err) == campaign.CodeConflict { // a call with the same key is under way
+			w.Header().Set("Retry-After", "1")
+		}
 		a.fail(w, r, err)
 		return
 	}

@@ -84,6 +84,20 @@ func TestCampaignRequestForms(t *testing.T) {
 			func(s engine.Submission) (any, any) {
 				return s.ReplyTo, campaign.Mailbox{Name: "R", Address: "r@example.org"}
 			}},
+		{"at once, and at least once", `"send_at":"","delivery":""`, func(s engine.Submission) (any, any) {
+			return s.Promise == "" && s.SendAt.IsZero(), true
+		}},
+		{"nulls for when and how", `"send_at":null,"delivery":null`, func(s engine.Submission) (any, any) {
+			return s.Promise == "" && s.SendAt.IsZero(), true
+		}},
+		{"at most once", `"delivery":"at_most_once"`, func(s engine.Submission) (any, any) { return s.Promise, campaign.AtMostOnce }},
+		{"at least once", `"delivery":"at_least_once"`, func(s engine.Submission) (any, any) { return s.Promise, campaign.AtLeastOnce }},
+		{"later", `"send_at":"2026-11-03T09:00:00.25-05:00"`, func(s engine.Submission) (any, any) {
+			return s.SendAt, time.Date(2026, 11, 3, 14, 0, 0, 250e6, time.UTC)
+		}},
+		{"later, in UTC", `"send_at":"2026-11-03T09:00:00Z"`, func(s engine.Submission) (any, any) {
+			return s.SendAt, time.Date(2026, 11, 3, 9, 0, 0, 0, time.UTC)
+		}},
 		{"tags", `"tags":["x","y"]`, func(s engine.Submission) (any, any) { return s.Audience.Tags, []string{"x", "y"} }},
 		{"recipients", `"recipients":["A@x.org"]`,
 			func(s engine.Submission) (any, any) { return s.Audience.Addresses, []string{"A@x.org"} }},
@@ -112,6 +126,8 @@ func TestCampaignRequestForms(t *testing.T) {
 	}
 }
 
+const sendAtRule = "send_at must be a time with its offset as RFC 3339 writes it, such as 2026-11-03T09:00:00-05:00"
+
 func TestRefusesCampaign(t *testing.T) {
 	t.Parallel()
 	s := start(t)
@@ -131,6 +147,12 @@ func TestRefusesCampaign(t *testing.T) {
 		{"port beyond", with(`"smtp_port":65536`), "smtp_port must be a port from 1 to 65535"},
 		{"negative port", with(`"smtp_port":"-1"`), "smtp_port must be a port from 1 to 65535"},
 		{"TLS", with(`"smtp_use_tls":"perhaps"`), "smtp_use_tls must be true or false"},
+		{"time without an offset", with(`"send_at":"2026-11-03T09:00:00"`), sendAtRule},
+		{"date alone", with(`"send_at":"2026-11-03"`), sendAtRule},
+		{"no day", with(`"send_at":"2026-02-30T09:00:00Z"`), sendAtRule},
+		{"the zero time", with(`"send_at":"0001-01-01T00:00:00Z"`), sendAtRule},
+		{"time as a number", with(`"send_at":1793700000`), "send_at must be a string"},
+		{"delivery of another type", with(`"delivery":true`), "delivery must be a string"},
 		{"nobody by tags", with(`"tags":[]`), "tags must name one at least; leave it out to mail all contacts"},
 		{"nobody by address", with(`"recipients":[]`), "recipients must name one at least; leave it out to mail all contacts"},
 		{"empty tag", with(`"tags":["a",""]`), "tags[1] must be of 1 to 128 octets"},
@@ -252,6 +274,7 @@ func TestCampaignStatus(t *testing.T) {
 		Campaign: campaign.Campaign{
 			ID: "c-1", Name: "n", Status: campaign.StatusFailed, Reason: "credentials refused", Notice: "busy",
 			Relay: campaign.Relay{Host: "h", Username: "u", SealedPassword: []byte("sealed")}, SourceVPCE: "vpce-0a1b2c3d4e5f60718",
+			Promise: campaign.AtMostOnce, SendAt: someTime.Add(-time.Hour),
 			CreatedAt: someTime, UpdatedAt: someTime, StartedAt: someTime.Add(time.Second),
 		},
 		Totals: campaign.Totals{Total: 100, Sent: 50, Failed: 5, Unknown: 2, Suppressed: 3, Final: true, UpdatedAt: someTime.Add(time.Minute)},
@@ -262,7 +285,7 @@ func TestCampaignStatus(t *testing.T) {
 		"campaign_id": "c-1", "campaign_name": "n", "status": "failed", "reason": "credentials refused", "notice": "busy",
 		"total_contacts": 100.0, "total_final": true, "sent_count": 50.0, "failed_count": 5.0, "pending_count": 40.0,
 		"unknown_count": 2.0, "suppressed_count": 3.0, "vpc_endpoint": nil, "smtp_server": "h",
-		"created_at": "2025-06-24T07:30:00.123Z", "updated_at": "2025-06-24T07:31:00.123Z",
+		"delivery": "at_most_once", "send_at": "2025-06-24T06:30:00.123Z", "created_at": "2025-06-24T07:30:00.123Z", "updated_at": "2025-06-24T07:31:00.123Z",
 		"started_at": "2025-06-24T07:30:01.123Z", "finished_at": nil,
 		"links": map[string]any{"self": "../campaign-status/c-1", "deliveries": "../campaigns/c-1/deliveries"},
 	}
@@ -319,7 +342,9 @@ func TestCampaignsInPages(t *testing.T) {
 	s := start(t)
 	for i := range 5 {
 		id := fmt.Sprintf("c-%d", i)
-		s.reports[id] = engine.Report{Campaign: campaign.Campaign{ID: id, Status: campaign.StatusPending, CreatedAt: someTime}}
+		s.reports[id] = engine.Report{Campaign: campaign.Campaign{
+			ID: id, Status: campaign.StatusPending, Promise: campaign.AtLeastOnce, CreatedAt: someTime,
+		}}
 	}
 	var ids []string
 	cursor := ""
@@ -348,15 +373,15 @@ func TestDeliveries(t *testing.T) {
 	s.reports["c-1"] = engine.Report{Campaign: campaign.Campaign{ID: "c-1"}}
 	s.reports["c-2"] = s.reports["c-1"]
 	s.deliveries = []campaign.Delivery{
-		{Address: "a@x.org", State: campaign.DeliverySent, Attempts: 1, Reply: "250 ok", MessageID: "1@x", UpdatedAt: someTime},
+		{Address: "a@x.org", State: campaign.DeliverySent, Attempts: 1, Reply: "250 ok", MessageID: "1@x", Digest: []byte{0xab, 0xc1}, UpdatedAt: someTime},
 		{Address: "b@x.org", State: campaign.DeliveryFailed, Attempts: 2, Reply: "550 \xff no", UpdatedAt: someTime},
 		{Address: "c@x.org", State: campaign.DeliveryPending, Attempts: 1, Reply: "451", NextAttempt: someTime},
 	}
 	r := s.call(http.MethodGet, "/campaigns/c-1/deliveries", "").want(http.StatusOK)
 	const want = `{"deliveries":[` +
-		`{"email":"a@x.org","state":"sent","attempts":1,"reply":"250 ok","message_id":"1@x","updated_at":"2025-06-24T07:30:00.123Z","next_attempt":null},` +
-		`{"email":"b@x.org","state":"failed","attempts":2,"reply":"550 ` + "\uFFFD" + ` no","message_id":null,"updated_at":"2025-06-24T07:30:00.123Z","next_attempt":null},` +
-		`{"email":"c@x.org","state":"pending","attempts":1,"reply":"451","message_id":null,"updated_at":null,"next_attempt":"2025-06-24T07:30:00.123Z"}` +
+		`{"email":"a@x.org","state":"sent","attempts":1,"reply":"250 ok","message_id":"1@x","digest":"abc1","updated_at":"2025-06-24T07:30:00.123Z","next_attempt":null},` +
+		`{"email":"b@x.org","state":"failed","attempts":2,"reply":"550 ` + "\uFFFD" + ` no","message_id":null,"digest":null,"updated_at":"2025-06-24T07:30:00.123Z","next_attempt":null},` +
+		`{"email":"c@x.org","state":"pending","attempts":1,"reply":"451","message_id":null,"digest":null,"updated_at":null,"next_attempt":"2025-06-24T07:30:00.123Z"}` +
 		`],"count":3,"next_cursor":null}`
 	if string(r.body) != want {
 		t.Errorf("deliveries\n%s\nwant\n%s", r.body, want)

@@ -41,6 +41,16 @@ func readJSON(r *http.Request, v any) ([]byte, error) {
 	return body, decode(body, v)
 }
 
+// readOptionalJSON is readJSON for calls that need no body: without one, v
+// stays as it is.
+func readOptionalJSON(r *http.Request, v any) error {
+	body, err := readBody(r)
+	if err != nil || len(body) == 0 {
+		return err
+	}
+	return decode(body, v)
+}
+
 // decode is the one door through which JSON comes in: one value, in valid
 // UTF-8, without duplicate names, within the limits above, and of v's types.
 // Members that v does not know are passed over.

@@ -66,7 +66,7 @@ func FuzzDecode(f *testing.F) {
 		`{"contact":{"email":"a@b.c","x":null}}`,
 		`{"contacts":[{"email":"a@b.c","tags":["x"]},{"email":"d@e.f","tags":"y,z"}]}`,
 		`{"contacts":[1]}`, `{"a":1,"a":2}`, "{\"a\":\"\xff\"}", `{} {}`, `[[[[`, `{"a`, ``, `null`, `"\ud800"`,
-		`{"smtp_use_tls":"x"}`, `{"attachments":[{"content":"data:;base64,AA=="}]}`, strings.Repeat(`{"a":`, 40),
+		`{"smtp_use_tls":"x"}`, `{"states":["failed"],"smtp_password":"p"}`, `{"send_at":"2026-11-03T09:00:00Z","delivery":"at_most_once"}`, `{"attachments":[{"content":"data:;base64,AA=="}]}`, strings.Repeat(`{"a":`, 40),
 	} {
 		f.Add([]byte(seed))
 	}
@@ -74,11 +74,12 @@ func FuzzDecode(f *testing.F) {
 		given := bytes.Clone(body)
 		var letter campaignIn
 		var contacts contactsIn
-		errLetter, errContacts := decode(body, &letter), decode(body, &contacts)
+		var retry retryIn
+		errLetter, errContacts, errRetry := decode(body, &letter), decode(body, &contacts), decode(body, &retry)
 		if !bytes.Equal(given, body) {
 			t.Fatal("the body was changed, so its digest would be another one")
 		}
-		for _, err := range []error{errLetter, errContacts} {
+		for _, err := range []error{errLetter, errContacts, errRetry} {
 			if err == nil && !utf8.Valid(body) {
 				t.Fatalf("invalid UTF-8 is let in: %q", body)
 			}
@@ -90,6 +91,12 @@ func FuzzDecode(f *testing.F) {
 		}
 		if errContacts == nil {
 			checkChanges(t, &contacts)
+		}
+		if errRetry == nil {
+			var f faults
+			retry.given(&f)
+			retry.states(&f)
+			checkProblem(t, f.err())
 		}
 	})
 }

@@ -45,6 +45,12 @@ func TestDocumentTellsTheTruth(t *testing.T) {
 		}
 	}
 
+	sameWords(t, "status", property("Campaign", "status"), campaign.Statuses)
+	sameWords(t, "delivery", property("Campaign", "delivery"), campaign.Promises)
+	sameWords(t, "state", schemas["DeliveryState"].Value, campaign.DeliveryStates)
+	retry := schemas["Retry"].Value.AllOf[1].Value.Properties["states"].Value
+	sameWords(t, "states", retry.Items.Value, []campaign.DeliveryState{campaign.DeliveryFailed, campaign.DeliveryUnknown})
+
 	passedOver := regexp.MustCompile("`([a-z_]+)`").FindAllStringSubmatch(schemas["ContactChange"].Value.Description, -1)
 	var named []string
 	for _, match := range passedOver {
@@ -59,5 +65,18 @@ func TestDocumentTellsTheTruth(t *testing.T) {
 
 	if example := string(openapiDocument); !regexp.MustCompile(`message_id: [0-9a-f]{32}@example\.org\n`).MatchString(example) {
 		t.Error("the example of a message_id is none that the service makes")
+	}
+}
+
+// sameWords holds the values that a member is said to have to those of the
+// code.
+func sameWords[T ~string](t *testing.T, name string, documented *openapi3.Schema, want []T) {
+	t.Helper()
+	var got []T
+	for _, word := range documented.Enum {
+		got = append(got, T(fmt.Sprint(word)))
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("%s is said to be one of %v, and is one of %v", name, got, want)
 	}
 }

@@ -5,6 +5,9 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+
+	"postern/internal/campaign"
+	"postern/internal/engine"
 )
 
 // TestErrorNeverEchoesPassword breaks every rule that a request with a password
@@ -48,6 +51,14 @@ func TestErrorNeverEchoesPassword(t *testing.T) {
 		with(`"reply_to":"hunter2"`),
 	} {
 		silent(t, s, s.call(http.MethodPost, "/smtp-campaign", body))
+	}
+	s.reports["c-1"] = engine.Report{Campaign: campaign.Campaign{ID: "c-1", Status: campaign.StatusCancelled}}
+	for _, body := range []string{
+		`{"smtp_password":["hunter2"]}`, `{"smtp_password":"hunter2`, `{"smtp_password":"hunter2","smtp_port":"hunter2"}`,
+		`{"states":["hunter2"]}`, `{"states":"hunter2"}`, `hunter2`, `["hunter2"]`, `{"smtp_password":"hunter2"}`,
+	} {
+		silent(t, s, s.call(http.MethodPost, "/campaigns/c-1/retry", body))
+		silent(t, s, s.call(http.MethodPost, "/campaigns/c-1/pause", body))
 	}
 	for _, body := range []string{
 		`{"contacts":["hunter2"]}`, `{"email":"hunter2"}`, `{"email":["hunter2"]}`, `{"email":"a@x.org","status":"hunter2"}`,

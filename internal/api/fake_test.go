@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"slices"
@@ -31,6 +32,9 @@ type fake struct {
 	contacts    map[string]campaign.Contact
 	upserts     int
 	deliveries  []campaign.Delivery
+	// resumed and retried are what Resume and Retry were called with.
+	resumed []engine.ResumeOptions
+	retried []engine.RetryOptions
 	// err is what every method returns where it is set.
 	err error
 	// hook runs at the start of Submit and Ready.
@@ -69,7 +73,11 @@ func (f *fake) Submit(ctx context.Context, s engine.Submission) (engine.Report, 
 	r := engine.Report{Campaign: campaign.Campaign{
 		ID: uuid.Must(uuid.NewV7()).String(), Name: s.Name, Status: campaign.StatusPending,
 		Relay: campaign.Relay{Host: s.Relay.Host}, SourceVPCE: s.SourceVPCE, CreatedAt: someTime, UpdatedAt: someTime,
+		Promise: cmp.Or(s.Promise, campaign.AtLeastOnce), SendAt: s.SendAt,
 	}}
+	if !s.SendAt.IsZero() {
+		r.Campaign.Status = campaign.StatusScheduled
+	}
 	f.submissions = append(f.submissions, s)
 	f.reports[r.Campaign.ID] = r
 	f.keys[s.IdempotencyKey], f.keyIDs[s.IdempotencyKey] = s, r.Campaign.ID
@@ -87,6 +95,44 @@ func (f *fake) Report(ctx context.Context, id string) (engine.Report, error) {
 		return engine.Report{}, campaign.Errorf(campaign.CodeNotFound, "no row for %s", id)
 	}
 	return r, nil
+}
+
+// become moves a campaign to a status, as far as that is legal.
+func (f *fake) become(ctx context.Context, id string, to campaign.Status) (engine.Report, error) {
+	r, err := f.Report(ctx, id)
+	if err != nil {
+		return engine.Report{}, err
+	}
+	if !r.Campaign.Status.CanBecome(to) {
+		return engine.Report{}, campaign.Errorf(campaign.CodeConflict, "the campaign is %s and cannot become %s", r.Campaign.Status, to)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	r.Campaign.Status = to
+	f.reports[id] = r
+	return r, nil
+}
+
+func (f *fake) Pause(ctx context.Context, id string) (engine.Report, error) {
+	return f.become(ctx, id, campaign.StatusPaused)
+}
+
+func (f *fake) Cancel(ctx context.Context, id string) (engine.Report, error) {
+	return f.become(ctx, id, campaign.StatusCancelled)
+}
+
+func (f *fake) Resume(ctx context.Context, id string, o engine.ResumeOptions) (engine.Report, error) {
+	f.mu.Lock()
+	f.resumed = append(f.resumed, o)
+	f.mu.Unlock()
+	return f.become(ctx, id, campaign.StatusInProgress)
+}
+
+func (f *fake) Retry(ctx context.Context, id string, o engine.RetryOptions) (engine.Report, error) {
+	f.mu.Lock()
+	f.retried = append(f.retried, o)
+	f.mu.Unlock()
+	return f.become(ctx, id, campaign.StatusInProgress)
 }
 
 // slice gives the part of a sorted listing that is behind cursor, an offset.

@@ -23,7 +23,7 @@ type answer struct {
 var answers = map[campaign.Code]answer{
 	campaign.CodeInvalid:     {status: http.StatusBadRequest},
 	campaign.CodeNotFound:    {status: http.StatusNotFound},
-	campaign.CodeConflict:    {status: http.StatusConflict, retryAfter: 1},
+	campaign.CodeConflict:    {status: http.StatusConflict},
 	campaign.CodeKeyReused:   {status: http.StatusUnprocessableEntity},
 	campaign.CodeTooLarge:    {status: http.StatusRequestEntityTooLarge},
 	campaign.CodeForbidden:   {status: http.StatusForbidden},

@@ -16,6 +16,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"postern/internal/api"
+	"postern/internal/budget"
 	"postern/internal/config"
 	"postern/internal/engine"
 	"postern/internal/mailer"
@@ -129,14 +130,16 @@ func engineConfig(cfg config.Config) (engine.Config, error) {
 			Host: cfg.SMTP.Server, Port: cfg.SMTP.Port, UseTLS: cfg.SMTP.UseTLS,
 			Username: cfg.SMTP.Username, Password: cfg.SMTP.Password.Reveal(),
 		},
-		Pool: mailer.PoolOptions{
-			MaxConnections: cfg.Relay.MaxConnections,
-			Options: mailer.Options{
-				Rules: rules, RootCAs: cfg.Relay.Roots, Timeouts: mailer.Timeouts{Longest: cfg.Relay.Timeout},
-			},
+		Session: mailer.Options{
+			Rules: rules, RootCAs: cfg.Relay.Roots, Timeouts: mailer.Timeouts{Longest: cfg.Relay.Timeout},
 		},
-		Rate:               cfg.Relay.Rate,
+		MessagesPerConnection: cfg.Relay.MessagesPerConnection,
+		Caps: budget.Caps{
+			Connections: cfg.Relay.MaxConnections, Rate: cfg.Relay.Rate, Daily: cfg.Relay.DailyLimit,
+		},
 		Retry:              engine.RetryPolicy(cfg.Retry),
+		TimeLimit:          cfg.CampaignTimeLimit,
+		ScheduleGrace:      cfg.ScheduleGrace,
 		MaxAttachmentBytes: cfg.MaxAttachmentBytes,
 		ExclusiveStore:     cfg.Store == config.StoreEmbedded,
 		StopTimeout:        cfg.ShutdownTimeout,

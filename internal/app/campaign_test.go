@@ -225,10 +225,15 @@ func (s *service) checkRecords(t *testing.T, id string, n int) {
 	if len(rows) != n {
 		t.Errorf("%d deliveries are listed of %d", len(rows), n)
 	}
+	digests := map[string]string{}
 	for address, d := range rows {
 		if d.State != "sent" || d.Attempts != 1 || !strings.HasPrefix(d.Reply, "250") || d.MessageID == "" || d.UpdatedAt.IsZero() {
 			t.Errorf("delivery to %s: %+v", address, d)
 		}
+		if twin, found := digests[d.Digest]; found || len(d.Digest) != 2*sha256.Size {
+			t.Errorf("delivery to %s has the digest %q, and so has %q", address, d.Digest, twin)
+		}
+		digests[d.Digest] = address
 	}
 	var page struct {
 		Contacts []client.Contact `json:"contacts"`

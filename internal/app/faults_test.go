@@ -111,8 +111,8 @@ func TestWrongPassword(t *testing.T) {
 		id := s.submit(t, simpleLetter())
 
 		final := s.follow(t, id, relay)
-		if final.Status != "failed" || final.Pending != final.Total || final.Failed != 0 {
-			t.Errorf("ended as %+v; want failed with everybody pending", final)
+		if final.Status != "paused" || final.Pending != final.Total || final.Failed != 0 {
+			t.Errorf("rests as %+v; want paused with everybody pending", final)
 		}
 		if !strings.Contains(final.Reason, "535") || !strings.Contains(final.Reason, "auth") {
 			t.Errorf("the reason %q does not say that the credentials were refused", final.Reason)

@@ -133,7 +133,7 @@ func start(t *testing.T, envs ...map[string]string) *service {
 	return s
 }
 
-// follow waits for the campaign's end and holds every answer on the way to
+// follow waits until the campaign rests and holds every answer on the way to
 // the invariants: the parts make the total, and no more are counted as sent
 // than the relay has acknowledged.
 func (s *service) follow(t *testing.T, id string, relay *smtptest.Server) client.Status {

@@ -37,9 +37,11 @@ func TestOneRefusedRecipientDoesNotStopTheOthers(t *testing.T) {
 }
 
 // TestPoisonousMessage: a message at which the relay drops the connection is
-// put off in the end, and the others go on.
+// given up in the end, and all others go on, a campaign beside it included.
+// That one shows that the relay as a whole is well.
 func TestPoisonousMessage(t *testing.T) {
 	t.Parallel()
+	const n, beside = 10, 600
 	cfg := relayConfig()
 	cfg.Hook = func(e smtptest.Event) smtptest.Action {
 		if e.Stage != smtptest.StageRcpt || e.Rcpt() != "r3@example.org" {
@@ -49,13 +51,25 @@ func TestPoisonousMessage(t *testing.T) {
 	}
 	relay := startRelay(t, cfg)
 	s := start(t, embedded(t), relayEnv(t, relay), map[string]string{
-		"RELAY_MAX_CONNECTIONS": "2", "RETRY_MIN": "10ms", "RETRY_MAX": "10ms", "RETRY_FOR": "10ms",
+		"RELAY_RATE": "200", "RELAY_MAX_CONNECTIONS": "4", "RETRY_MIN": "10ms", "RETRY_MAX": "10ms", "RETRY_FOR": "10ms",
 	})
-	s.importContacts(t, addresses(10))
-	id := s.submit(t, simpleLetter())
-	final := s.follow(t, id, relay)
-	if final.Status != "completed" || final.Sent != 9 || final.Failed != 1 {
+	contacts := addresses(n + beside)
+	for _, c := range contacts[n:] {
+		c["tags"] = []string{"beside"}
+	}
+	s.importContacts(t, contacts)
+	well, poisoned := simpleLetter(), simpleLetter()
+	well.Tags = []string{"beside"}
+	for _, c := range contacts[:n] {
+		poisoned.Recipients = append(poisoned.Recipients, field(c, "email"))
+	}
+	other := s.submit(t, well)
+	final := s.follow(t, s.submit(t, poisoned), relay)
+	if final.Status != "completed" || final.Sent != n-1 || final.Failed != 1 {
 		t.Errorf("ended as %+v", final)
+	}
+	if final := s.follow(t, other, relay); final.Status != "completed" || final.Sent != beside {
+		t.Errorf("the campaign beside it ended as %+v", final)
 	}
 }
 
@@ -120,8 +134,8 @@ func TestPasswordRepeatedByTheRelay(t *testing.T) {
 	s := start(t, embedded(t), relayEnv(t, relay))
 	s.importContacts(t, addresses(1))
 	final := s.follow(t, s.submit(t, client.Campaign{From: "office@example.org", Subject: "s", Body: "b"}), relay)
-	if final.Status != "failed" || !strings.Contains(final.Reason, "535") || strings.Contains(final.Reason, "AUTH PLAIN") {
-		t.Errorf("ended as %+v", final)
+	if final.Status != "paused" || !strings.Contains(final.Reason, "535") || strings.Contains(final.Reason, "AUTH PLAIN") {
+		t.Errorf("rests as %+v", final)
 	}
 	if strings.Contains(s.log.String(), "AUTH PLAIN") {
 		t.Error("the response of AUTH is in the log")
@@ -139,7 +153,7 @@ func TestSilentRelay(t *testing.T) {
 	s.importContacts(t, addresses(3))
 	id := s.submit(t, simpleLetter())
 	final := s.follow(t, id, relay)
-	if final.Status != "completed" || final.Sent != 3 || !strings.Contains(s.log.String(), "in trouble: greeting") {
+	if final.Status != "completed" || final.Sent != 3 || !strings.Contains(s.log.String(), `"stage":"greeting"`) {
 		t.Errorf("ended as %+v", final)
 	}
 	for address, d := range s.deliveries(t, id) {

@@ -59,15 +59,3 @@ func FuzzUnpackAudience(f *testing.F) {
 		}
 	})
 }
-
-func TestBitmap(t *testing.T) {
-	t.Parallel()
-	b := campaign.NewBitmap(10)
-	b.Add(0)
-	b.Add(9)
-	for i := range 20 {
-		if got, want := b.Has(i), i == 0 || i == 9; got != want {
-			t.Errorf("Has(%d) = %v", i, got)
-		}
-	}
-}

@@ -7,7 +7,8 @@ type Campaign struct {
 	ID     string
 	Name   string
 	Status Status
-	// Reason says why a failed campaign stopped, for the person who can act.
+	// Reason says why a paused or failed campaign stopped, for the person who
+	// can act.
 	Reason string
 	// Notice is trouble that may pass, such as a relay that does not answer;
 	// "" when there is none.
@@ -17,6 +18,11 @@ type Campaign struct {
 	Relay    Relay
 	Audience Selection
 
+	// Promise is what holds where the relay's answer is lost.
+	Promise Promise
+	// SendAt is when a scheduled campaign starts; zero for at once.
+	SendAt time.Time
+
 	// SourceVPCE is the VPC endpoint through which the campaign came; "" when
 	// unknown.
 	SourceVPCE string
@@ -24,8 +30,28 @@ type Campaign struct {
 	CreatedAt  time.Time
 	UpdatedAt  time.Time
 	StartedAt  time.Time // zero before the first task starts on it
-	FinishedAt time.Time // zero before it is completed or failed
+	FinishedAt time.Time // zero unless it has ended (Status.Ended)
+	// RunningSince is when it last became in_progress; its time limit counts
+	// from there. Zero before.
+	RunningSince time.Time
 }
+
+// Promise is what a campaign promises where it cannot be known whether the
+// relay has a message (RFC 1047): a reply lost behind the final dot, a crash.
+type Promise string
+
+// The promises.
+const (
+	// AtLeastOnce: the message is sent again; a small, stated number of
+	// persons may have it twice.
+	AtLeastOnce Promise = "at_least_once"
+	// AtMostOnce: nobody has it twice; whoever may or may not have it ends
+	// unknown.
+	AtMostOnce Promise = "at_most_once"
+)
+
+// Promises are all promises, for checks and messages.
+var Promises = []Promise{AtLeastOnce, AtMostOnce}
 
 // Letter is what a campaign sends. The body and the attachments are content,
 // kept apart from the campaign and named by digest.
@@ -61,7 +87,7 @@ type Relay struct {
 	UseTLS   bool
 	Username string
 	// SealedPassword is the password's ciphertext; nil when there is none,
-	// when the relay is the default one, or after the campaign's end.
+	// when the relay is the default one, or once the campaign has ended.
 	SealedPassword []byte
 	// Default: the password is the service configuration's.
 	Default bool

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 
@@ -12,19 +13,40 @@ import (
 
 func TestStatusTransitions(t *testing.T) {
 	t.Parallel()
-	all := []campaign.Status{campaign.StatusPending, campaign.StatusInProgress, campaign.StatusCompleted, campaign.StatusFailed}
-	legal := map[string]bool{
-		"pending>in_progress": true, "pending>failed": true,
-		"in_progress>completed": true, "in_progress>failed": true,
+	legal := map[campaign.Status]string{
+		campaign.StatusScheduled:  "pending paused cancelled",
+		campaign.StatusPending:    "in_progress paused failed cancelled",
+		campaign.StatusInProgress: "completed paused failed cancelled",
+		campaign.StatusPaused:     "scheduled pending in_progress cancelled",
+		campaign.StatusCompleted:  "in_progress",
+		campaign.StatusFailed:     "pending in_progress cancelled",
+		campaign.StatusCancelled:  "",
 	}
-	for _, from := range all {
-		for _, to := range all {
-			if got, want := from.CanBecome(to), legal[string(from+">"+to)]; got != want {
+	for _, from := range campaign.Statuses {
+		for _, to := range campaign.Statuses {
+			want := slices.Contains(strings.Fields(legal[from]), string(to))
+			if got := from.CanBecome(to); got != want {
 				t.Errorf("%s.CanBecome(%s) = %v; want %v", from, to, got, want)
 			}
 		}
-		if got, want := from.Terminal(), from == campaign.StatusCompleted || from == campaign.StatusFailed; got != want {
-			t.Errorf("%s.Terminal() = %v; want %v", from, got, want)
+	}
+	if len(legal) != len(campaign.Statuses) || campaign.Status("gone").CanBecome(campaign.StatusPending) {
+		t.Errorf("%d statuses, want %d, and no other", len(campaign.Statuses), len(legal))
+	}
+}
+
+func TestStatusKinds(t *testing.T) {
+	t.Parallel()
+	const none, active, ended = 0, 1, 2
+	kinds := map[campaign.Status]int{
+		campaign.StatusScheduled: none, campaign.StatusPaused: none,
+		campaign.StatusPending: active, campaign.StatusInProgress: active,
+		campaign.StatusCompleted: ended, campaign.StatusFailed: ended, campaign.StatusCancelled: ended,
+	}
+	for _, s := range campaign.Statuses {
+		kind, known := kinds[s]
+		if !known || s.Active() != (kind == active) || s.Ended() != (kind == ended) {
+			t.Errorf("%s: Active %v, Ended %v; want kind %d (known %v)", s, s.Active(), s.Ended(), kind, known)
 		}
 	}
 }

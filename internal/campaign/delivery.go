@@ -1,6 +1,9 @@
 package campaign
 
-import "time"
+import (
+	"math/bits"
+	"time"
+)
 
 // Recipient is one member of a frozen audience: the address and the values of
 // the fields that the letter uses, as they were when the chunk was frozen.
@@ -19,6 +22,9 @@ type Delivery struct {
 	// MaxReplyOctets.
 	Reply     string
 	MessageID string // without angle brackets; "" when no message was made
+	// Digest identifies the message that the relay acknowledged, as
+	// mailer.Message.Digest; empty unless the state is sent.
+	Digest    []byte
 	UpdatedAt time.Time
 	// NextAttempt is set on a pending delivery that waits for a retry.
 	NextAttempt time.Time
@@ -27,12 +33,19 @@ type Delivery struct {
 // MaxReplyOctets bounds what is kept of a relay's reply.
 const MaxReplyOctets = 400
 
-// Progress is how far a chunk is: which of its recipients are settled, and
-// which wait for another attempt. A recipient in neither set has not been
-// tried, or its try was not recorded.
+// Progress is how far a chunk is: which of its recipients are settled, which
+// wait for another attempt, and which may be under way. A recipient in none
+// of the sets has not been tried, or its try was not recorded.
 type Progress struct {
 	Settled  Bitmap
 	Deferred []Deferred
+	// Intents are recipients of an at-most-once campaign whose message may
+	// have left: the holder makes them durable before their envelopes leave. A
+	// holder that finds another's intents unsettled makes them unknown.
+	Intents Bitmap
+	// Counted are settled recipients of earlier passes, before a retry: the
+	// contacts' statistics have them already, where they have them at all.
+	Counted Bitmap
 }
 
 // Deferred is a recipient whose last attempt failed for the time being.
@@ -52,6 +65,8 @@ func (p Progress) Clone() Progress {
 	return Progress{
 		Settled:  append(Bitmap(nil), p.Settled...),
 		Deferred: append([]Deferred(nil), p.Deferred...),
+		Intents:  append(Bitmap(nil), p.Intents...),
+		Counted:  append(Bitmap(nil), p.Counted...),
 	}
 }
 
@@ -66,3 +81,18 @@ func (b Bitmap) Has(i int) bool { return i/8 < len(b) && b[i/8]&(1<<(i%8)) != 0 
 
 // Add puts i, which is below the n of NewBitmap, into the set.
 func (b Bitmap) Add(i int) { b[i/8] |= 1 << (i % 8) }
+
+// Remove takes i out of the set.
+func (b Bitmap) Remove(i int) {
+	if i/8 < len(b) {
+		b[i/8] &^= 1 << (i % 8)
+	}
+}
+
+// Len counts the set.
+func (b Bitmap) Len() (n int) {
+	for _, octet := range b {
+		n += bits.OnesCount8(octet)
+	}
+	return n
+}

@@ -7,29 +7,51 @@ type Status string
 
 // The statuses of a campaign.
 const (
+	// StatusScheduled: accepted and durable; it starts at SendAt.
+	StatusScheduled Status = "scheduled"
 	// StatusPending: accepted and durable; no task has started on it yet.
 	StatusPending Status = "pending"
 	// StatusInProgress: its audience is being frozen, or its letters sent.
 	StatusInProgress Status = "in_progress"
-	// StatusCompleted: every recipient has a terminal state.
+	// StatusPaused: stopped by a person, or because a person must do
+	// something; Reason says what. It goes on when it is resumed.
+	StatusPaused Status = "paused"
+	// StatusCompleted: every recipient has a terminal state. A retry takes it
+	// back to in_progress.
 	StatusCompleted Status = "completed"
 	// StatusFailed: it stopped before its end; Reason says why. Recipients
-	// without a result stay pending and are not mailed.
+	// without a result stay pending and are not mailed unless it is resumed.
 	StatusFailed Status = "failed"
+	// StatusCancelled: stopped for good by a person. Recipients without a
+	// result stay pending and are never mailed.
+	StatusCancelled Status = "cancelled"
 )
 
-// transitions lists what each status may become. A status without an entry
-// is terminal.
+// Statuses are all statuses, for checks and messages.
+var Statuses = []Status{
+	StatusScheduled, StatusPending, StatusInProgress, StatusPaused, StatusCompleted, StatusFailed, StatusCancelled,
+}
+
+// transitions lists what each status may become.
 var transitions = map[Status][]Status{
-	StatusPending:    {StatusInProgress, StatusFailed},
-	StatusInProgress: {StatusCompleted, StatusFailed},
+	StatusScheduled:  {StatusPending, StatusPaused, StatusCancelled},
+	StatusPending:    {StatusInProgress, StatusPaused, StatusFailed, StatusCancelled},
+	StatusInProgress: {StatusCompleted, StatusPaused, StatusFailed, StatusCancelled},
+	StatusPaused:     {StatusScheduled, StatusPending, StatusInProgress, StatusCancelled},
+	StatusCompleted:  {StatusInProgress},
+	StatusFailed:     {StatusPending, StatusInProgress, StatusCancelled},
 }
 
 // CanBecome says whether the transition is legal.
 func (s Status) CanBecome(next Status) bool { return slices.Contains(transitions[s], next) }
 
-// Terminal says whether nothing follows the status.
-func (s Status) Terminal() bool { return len(transitions[s]) == 0 }
+// Active says whether tasks may work on a campaign of the status now.
+func (s Status) Active() bool { return s == StatusPending || s == StatusInProgress }
+
+// Ended says whether nothing follows the status unless a person asks for it.
+func (s Status) Ended() bool {
+	return s == StatusCompleted || s == StatusFailed || s == StatusCancelled
+}
 
 // DeliveryState is what became of one recipient of a campaign.
 type DeliveryState string

@@ -49,7 +49,14 @@ type Campaign struct {
 	Attachments []Attachment `json:"attachments,omitempty"`
 	Tags        []string     `json:"tags,omitempty"`
 	Recipients  []string     `json:"recipients,omitempty"`
+	SendAt      time.Time    `json:"send_at,omitzero"`
+	Delivery    string       `json:"delivery,omitempty"` // at_least_once or at_most_once
 
+	Relay
+}
+
+// Relay is a relay, or what is to be changed of one.
+type Relay struct {
 	Server   string `json:"smtp_server,omitempty"`
 	Port     int    `json:"smtp_port,omitempty"`
 	UseTLS   *bool  `json:"smtp_use_tls,omitempty"`
@@ -70,10 +77,20 @@ type Status struct {
 	Unknown    int    `json:"unknown_count"`
 	Suppressed int    `json:"suppressed_count"`
 	Pending    int    `json:"pending_count"`
+	Delivery   string `json:"delivery"`
+
+	SendAt time.Time `json:"send_at"` // zero for at once
 }
 
-// Ended says whether the campaign changes no more.
-func (s Status) Ended() bool { return s.Status == "completed" || s.Status == "failed" }
+// Rests says whether the campaign goes on only when it is told to.
+func (s Status) Rests() bool {
+	switch s.Status {
+	case "paused", "completed", "failed", "cancelled":
+		return true
+	default:
+		return false
+	}
+}
 
 // Delivery is what became of one recipient.
 type Delivery struct {
@@ -82,6 +99,7 @@ type Delivery struct {
 	Attempts  int       `json:"attempts"`
 	Reply     string    `json:"reply"`
 	MessageID string    `json:"message_id"`
+	Digest    string    `json:"digest"` // in hexadecimal; "" unless sent
 	UpdatedAt time.Time `json:"updated_at"`
 }
 
@@ -113,7 +131,34 @@ func (c Client) Status(ctx context.Context, id string) (s Status, err error) {
 	return s, err
 }
 
-// Follow polls a campaign until it has ended, and shows each answer to watch
+// Pause has a campaign mail nobody more until it is resumed.
+func (c Client) Pause(ctx context.Context, id string) (Status, error) {
+	return c.change(ctx, id, "pause", nil)
+}
+
+// Resume has a paused or failed campaign go on, with what r changes of its
+// relay.
+func (c Client) Resume(ctx context.Context, id string, r Relay) (Status, error) {
+	return c.change(ctx, id, "resume", r)
+}
+
+// Cancel has a campaign mail nobody more, ever.
+func (c Client) Cancel(ctx context.Context, id string) (Status, error) {
+	return c.change(ctx, id, "cancel", nil)
+}
+
+// Retry sends a completed campaign again to those whose deliveries have one of
+// the states; to the failed ones where none is given.
+func (c Client) Retry(ctx context.Context, id string, states ...string) (Status, error) {
+	return c.change(ctx, id, "retry", map[string]any{"states": states})
+}
+
+func (c Client) change(ctx context.Context, id, how string, in any) (s Status, err error) {
+	err = c.Call(ctx, http.MethodPost, "campaigns/"+url.PathEscape(id)+"/"+how, in, &s)
+	return s, err
+}
+
+// Follow polls a campaign until it rests, and shows each answer to watch
 // unless that is nil. An error of watch ends it.
 func (c Client) Follow(ctx context.Context, id string, watch func(Status) error) (Status, error) {
 	ticker := time.NewTicker(100 * time.Millisecond)
@@ -123,7 +168,7 @@ func (c Client) Follow(ctx context.Context, id string, watch func(Status) error)
 		if err == nil && watch != nil {
 			err = watch(s)
 		}
-		if err != nil || s.Ended() {
+		if err != nil || s.Rests() {
 			return s, err
 		}
 		select {

@@ -29,6 +29,12 @@ type Config struct {
 	Relay Relay
 	Retry Retry
 
+	// CampaignTimeLimit is how long a campaign may be in progress before it
+	// fails; 0 for no limit.
+	CampaignTimeLimit time.Duration
+	// ScheduleGrace is how late a scheduled campaign may start by itself.
+	ScheduleGrace time.Duration
+
 	ShutdownTimeout time.Duration
 
 	// VPCEnabled: the service stands behind API Gateway in a VPC, and its
@@ -59,14 +65,19 @@ type SMTP struct {
 	Password Secret
 }
 
-// Relay limits which relays may be used, and how much.
+// Relay limits which relays may be used, and how much. A relay is a host, a
+// port and a user name; its caps hold for all tasks together.
 type Relay struct {
-	Allow          RelayAllow
-	Ports          []int
-	Roots          *x509.CertPool // the system's and those of RELAY_CA_FILE; nil for the system's
-	MaxConnections int            // for each relay
-	Rate           float64        // messages a second for each relay; 0 for no cap
-	Timeout        time.Duration  // the longest wait for one step of a relay's
+	Allow RelayAllow
+	Ports []int
+	Roots *x509.CertPool // the system's and those of RELAY_CA_FILE; nil for the system's
+
+	MaxConnections int     // a cap
+	Rate           float64 // messages a second, a cap; 0 for none
+	DailyLimit     int     // messages in any 24 hours, a cap; 0 for none
+
+	MessagesPerConnection int           // then it is closed; 0 for no limit
+	Timeout               time.Duration // the longest wait for one step of a relay's
 }
 
 // RelayAllow names relays that may be used although their addresses are not

@@ -33,8 +33,10 @@ func TestDefaults(t *testing.T) {
 		ListenAddr: "127.0.0.1:8080", MetricsAddr: "127.0.0.1:9090",
 		Store: StoreEmbedded, DataDir: "./data",
 		SMTP:               SMTP{Port: 587, UseTLS: true},
-		Relay:              Relay{Ports: []int{465, 587, 2525}, MaxConnections: 10, Timeout: 10 * time.Minute},
+		Relay:              Relay{Ports: []int{465, 587, 2525}, MaxConnections: 10, MessagesPerConnection: 1000, Timeout: 10 * time.Minute},
 		Retry:              Retry{Min: time.Minute, Max: time.Hour, For: 24 * time.Hour},
+		CampaignTimeLimit:  72 * time.Hour,
+		ScheduleGrace:      time.Hour,
 		ShutdownTimeout:    25 * time.Second,
 		Auth:               AuthNone,
 		MaxRequestBytes:    40 << 20,
@@ -57,6 +59,7 @@ func TestEveryVariable(t *testing.T) {
 		"SMTP_USERNAME": "u", "SMTP_PASSWORD": " p ",
 		"RELAY_ALLOW": "127.0.0.1/8, Mail.Internal,10.1.2.3, ::ffff:192.0.2.1, fd00::/8,", "RELAY_PORTS": "25, 465",
 		"RELAY_MAX_CONNECTIONS": "3", "RELAY_RATE": "0.5", "RELAY_TIMEOUT": "90s",
+		"RELAY_DAILY_LIMIT": "10000", "RELAY_MESSAGES_PER_CONNECTION": "0", "CAMPAIGN_TIME_LIMIT": "0", "SCHEDULE_GRACE": "5m",
 		"RETRY_MIN": "100ms", "RETRY_MAX": "2s", "RETRY_FOR": "1m", "SHUTDOWN_TIMEOUT": "5s",
 		"VPC_ENABLED": "1", "AUTH": "none-insecure", "ENCRYPTION_KEY": base64.StdEncoding.EncodeToString([]byte(key)) + "\n",
 		"CORS_ORIGINS": "https://a.example.org, http://localhost:3000,null", "LOG_LEVEL": "debug",
@@ -71,6 +74,8 @@ func TestEveryVariable(t *testing.T) {
 		"ports":    c.Relay.Ports,
 		"retry":    c.Retry,
 		"timeout":  c.Relay.Timeout,
+		"caps":     [4]float64{float64(c.Relay.MaxConnections), c.Relay.Rate, float64(c.Relay.DailyLimit), float64(c.Relay.MessagesPerConnection)},
+		"campaign": [2]time.Duration{c.CampaignTimeLimit, c.ScheduleGrace},
 		"vpc":      c.VPCEnabled && c.CreateTables && !c.SMTP.UseTLS,
 	} {
 		want := map[string]any{
@@ -82,6 +87,8 @@ func TestEveryVariable(t *testing.T) {
 			"retry":    Retry{Min: 100 * time.Millisecond, Max: 2 * time.Second, For: time.Minute},
 			"vpc":      true,
 			"timeout":  90 * time.Second,
+			"caps":     [4]float64{3, 0.5, 10000, 0},
+			"campaign": [2]time.Duration{0, 5 * time.Minute},
 		}[name]
 		if !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: %v, want %v", name, got, want)
@@ -121,6 +128,11 @@ func TestFaults(t *testing.T) {
 		{"RELAY_MAX_CONNECTIONS", "0", "from 1 to 1000"},
 		{"RELAY_RATE", "-1", "from 0 up"},
 		{"RELAY_RATE", "NaN", "from 0 up"},
+		{"RELAY_DAILY_LIMIT", "-1", "from 0 to 2147483647"},
+		{"RELAY_MESSAGES_PER_CONNECTION", "many", "from 0 to 2147483647"},
+		{"CAMPAIGN_TIME_LIMIT", "-1h", "0 or a duration"},
+		{"CAMPAIGN_TIME_LIMIT", "3 days", "0 or a duration"},
+		{"SCHEDULE_GRACE", "0", "must be a duration above 0"},
 		{"RELAY_TIMEOUT", "0", "must be a duration above 0"},
 		{"RETRY_MIN", "60", "duration"},
 		{"RETRY_MAX", "-1h", "duration"},

@@ -108,6 +108,15 @@ func duration(value string) (time.Duration, error) {
 	return d, nil
 }
 
+// durationOrZero reads a duration of which 0 means that there is no limit.
+func durationOrZero(value string) (time.Duration, error) {
+	d, err := time.ParseDuration(value)
+	if err != nil || d < 0 {
+		return 0, fmt.Errorf("must be 0 or a duration such as 15m or 72h, not %q", value)
+	}
+	return d, nil
+}
+
 func port(value string) (int, error) {
 	n, err := strconv.ParseUint(value, 10, 16)
 	if err != nil || n == 0 {

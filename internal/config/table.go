@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"io"
+	"math"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -138,12 +139,20 @@ func relays() []variable {
 			set:     certificates,
 		}, {
 			name: "RELAY_MAX_CONNECTIONS", preset: "10", unit: "connections",
-			meaning: "at most, to one relay",
+			meaning: "at most, to one relay (host, port and user name), of all tasks together",
 			set:     into(whole(1, 1000), func(c *Config) *int { return &c.Relay.MaxConnections }),
 		}, {
 			name: "RELAY_RATE", preset: "0", unit: "messages a second",
-			meaning: "at most, to one relay; 0 for no cap",
+			meaning: "at most, to one relay, of all tasks together; 0 for no cap",
 			set:     into(rate, func(c *Config) *float64 { return &c.Relay.Rate }),
+		}, {
+			name: "RELAY_DAILY_LIMIT", preset: "0", unit: "messages",
+			meaning: "at most, to one relay in any 24 hours, of all tasks together; 0 for no cap",
+			set:     into(whole(0, math.MaxInt32), func(c *Config) *int { return &c.Relay.DailyLimit }),
+		}, {
+			name: "RELAY_MESSAGES_PER_CONNECTION", preset: "1000", unit: "messages",
+			meaning: "at most, over one connection, which is then made anew; 0 for no limit",
+			set:     into(whole(0, math.MaxInt32), func(c *Config) *int { return &c.Relay.MessagesPerConnection }),
 		}, {
 			name: "RELAY_TIMEOUT", preset: "10m", unit: "duration",
 			meaning: "the longest wait for a step of a relay's; most steps have a shorter one by RFC 5321 4.5.3.2",
@@ -167,8 +176,16 @@ func limits() []variable {
 			meaning: "give a recipient up after this time",
 			set:     into(duration, func(c *Config) *time.Duration { return &c.Retry.For }),
 		}, {
+			name: "CAMPAIGN_TIME_LIMIT", preset: "72h", unit: "duration",
+			meaning: "a campaign fails that is in progress for longer; 0 for no limit",
+			set:     into(durationOrZero, func(c *Config) *time.Duration { return &c.CampaignTimeLimit }),
+		}, {
+			name: "SCHEDULE_GRACE", preset: "1h", unit: "duration",
+			meaning: "a scheduled campaign that could start only later than this is paused instead",
+			set:     into(duration, func(c *Config) *time.Duration { return &c.ScheduleGrace }),
+		}, {
 			name: "SHUTDOWN_TIMEOUT", preset: "25s", unit: "duration",
-			meaning: "to finish what is in flight after SIGTERM",
+			meaning: "to finish what is in flight after SIGTERM; 110s on Fargate, which kills after 120 s",
 			set:     into(duration, func(c *Config) *time.Duration { return &c.ShutdownTimeout }),
 		}, {
 			name: "MAX_REQUEST_BYTES", preset: "41943040", unit: "octets",

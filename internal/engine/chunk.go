@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"time"
 
 	"postern/internal/campaign"
+	"postern/internal/lane"
 	"postern/internal/mailer"
 	"postern/internal/store"
 )
@@ -14,13 +16,16 @@ import (
 const (
 	// flushAfter is how long a result waits for others to be recorded with.
 	flushAfter = 50 * time.Millisecond
+	// wakeAt is how many outcomes wake the chunk's goroutine before the next
+	// flush, so that it does not run once for each message.
+	wakeAt = 24
 	// maxPutBacks: a recipient with whom connections break this often is
 	// deferred as if the relay had refused it, lest it go round for ever.
 	maxPutBacks = 3
 )
 
-// chunk is one chunk at work: a single goroutine that feeds the lane, takes
-// the outcomes, and has them recorded in batches while it feeds on.
+// chunk is one chunk at work. It is the lane's source of recipients; a single
+// goroutine takes the outcomes and has them recorded in batches meanwhile.
 type chunk struct {
 	e    *Engine
 	run  *run
@@ -31,18 +36,27 @@ type chunk struct {
 	parkedFor time.Duration   // with the cause errParked: until the relay's next probe
 	audience  campaign.Audience
 
-	ready    []int // to be sent, the next one last
-	putBacks map[int]int
+	// What the lane's workers share with the chunk's goroutine.
+	mu       sync.Mutex
+	ready    []int // may be sent now, the next one last
 	inFlight int
-	outcomes chan outcome
+	outcomes []lane.Outcome
+	signal   chan struct{} // outcomes wait
+	// refused: a worker was turned away although recipients are ready, and
+	// must be told when that changes.
+	refused bool
 
-	progress campaign.Progress // as of the last batch handed to the store
+	// The goroutine's own.
+	intents  *intents // nil unless the campaign is at-most-once
+	putBacks map[int]int
+	attempts map[int]int       // of earlier passes, before a retry
+	progress campaign.Progress // as the store has it
 	deferred map[int]campaign.Deferred
-	moved    bool // deferred differs from progress.Deferred
+	moved    bool // deferred or intents differ from what the store has
 
 	unsaved []campaign.Delivery // results not yet handed to the store
 	oldest  time.Time           // when the first of them came
-	saving  []campaign.Delivery // the batch that the store has now
+	saving  *batch              // what the store has now; nil for nothing
 	saved   chan error
 
 	sent []string // contacts whose statistics change
@@ -61,11 +75,14 @@ func (e *Engine) workChunk(lease store.Lease, asked time.Time) {
 	unlink := context.AfterFunc(r.ctx, func() { hold.end(context.Cause(r.ctx)) })
 	defer unlink()
 	c := &chunk{
-		e: e, run: r, hold: hold, feeding: feeding,
-		putBacks: map[int]int{}, deferred: map[int]campaign.Deferred{},
+		e: e, run: r, hold: hold, feeding: feeding, signal: make(chan struct{}, 1),
+		putBacks: map[int]int{}, attempts: map[int]int{}, deferred: map[int]campaign.Deferred{},
 		progress: lease.Progress.Clone(), saved: make(chan error, 1),
 	}
-	defer r.lane.left(c)
+	if r.campaign.Promise == campaign.AtMostOnce {
+		c.intents = newIntents(e.intents)
+		defer c.intents.close()
+	}
 	if err := c.prepare(e.working); err != nil {
 		e.giveUpHeld(hold, err)
 		return
@@ -75,122 +92,194 @@ func (e *Engine) workChunk(lease store.Lease, asked time.Time) {
 	}
 }
 
-// prepare reads the audience, sorts out who is to be mailed now, and
-// suppresses those who must not be mailed any more.
-func (c *chunk) prepare(ctx context.Context) error {
-	lease := c.hold.current()
-	packed, err := c.e.store.GetAudience(ctx, lease.Key)
-	if err != nil {
-		return err
+// mayBegin fails when no further message of the chunk may be begun.
+func (c *chunk) mayBegin() error {
+	if c.feeding.Err() != nil {
+		return context.Cause(c.feeding)
 	}
-	if c.audience, err = campaign.UnpackAudience(packed); err != nil {
-		return err
-	}
-	c.outcomes = make(chan outcome, len(c.audience.Recipients))
-	if c.progress.Settled == nil {
-		c.progress.Settled = campaign.NewBitmap(lease.Size)
-	}
-	now := c.e.cfg.Now()
-	for _, d := range c.progress.Deferred {
-		c.deferred[d.Index] = d
-	}
-	// Backwards: the end of ready is taken first.
-	for i := range slices.Backward(c.audience.Recipients) {
-		d, waits := c.deferred[i]
-		if !c.progress.Settled.Has(i) && (!waits || !d.Next.After(now)) {
-			c.ready = append(c.ready, i)
-		}
-	}
-	if err := c.recallSent(ctx, lease); err != nil {
-		return err
-	}
-	return c.suppress(ctx)
+	return c.hold.valid()
 }
 
-// recallSent finds the contacts that earlier holders of the lease have sent
-// to, for the statistics at the end.
-func (c *chunk) recallSent(ctx context.Context, lease store.Lease) error {
-	if !slices.ContainsFunc(c.progress.Settled, func(b byte) bool { return b != 0 }) {
-		return nil
-	}
-	rows, err := c.e.store.Deliveries(ctx, lease.Key)
-	if err != nil {
-		return err
-	}
-	for _, d := range rows {
-		if d.State == campaign.DeliverySent {
-			c.sent = append(c.sent, campaign.Key(d.Address))
-		}
-	}
-	return nil
+// Ready implements lane.Source.
+func (c *chunk) Ready() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.mayTake()
 }
 
-// suppress settles those who may not be mailed as of now: consent can be
-// withdrawn, and a contact erased, between freezing and sending.
-func (c *chunk) suppress(ctx context.Context) error {
-	keys := make([]string, len(c.ready))
-	for i, index := range c.ready {
-		keys[i] = campaign.Key(c.audience.Recipients[index].Address)
+// mayTake asks, with the lock held, whether a recipient may be given out. None
+// may be while the lease is past its deadline because the store is out of
+// reach, nor while too many acknowledged messages wait to be recorded.
+func (c *chunk) mayTake() bool {
+	if len(c.ready) == 0 {
+		return false
 	}
-	contacts, err := c.e.store.GetContacts(ctx, keys)
-	if err != nil {
-		return err
+	c.refused = c.e.window.room() != nil || c.mayBegin() != nil
+	return !c.refused
+}
+
+// Take implements lane.Source.
+func (c *chunk) Take() (lane.Job, bool) {
+	index, ok := c.next()
+	if !ok {
+		return lane.Job{}, false
 	}
-	status := make(map[string]campaign.ContactStatus, len(contacts))
-	for i := range contacts {
-		status[contacts[i].Key()] = contacts[i].Status
+	recipient, from := c.audience.Recipients[index], c.run.campaign.Letter.From.Address
+	return lane.Job{
+		Index: index, Recipient: recipient, Letter: c.run.letter, From: from,
+		MessageID: mailer.MessageID(c.run.campaign.ID, recipient.Address, from),
+		MayBegin:  c.mayBegin, MayCommit: c.hold.valid,
+	}, true
+}
+
+func (c *chunk) next() (index int, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.mayTake() {
+		return 0, false
 	}
-	open := c.ready[:0]
-	for i, index := range c.ready {
-		switch s, there := status[keys[i]]; {
-		case !there:
-			c.settle(index, campaign.Delivery{State: campaign.DeliverySuppressed, Reply: "the contact was deleted"})
-		case s != campaign.ContactActive:
-			c.settle(index, campaign.Delivery{State: campaign.DeliverySuppressed, Reply: "the contact is " + string(s)})
-		default:
-			open = append(open, index)
+	last := len(c.ready) - 1
+	index, c.ready = c.ready[last], c.ready[:last]
+	c.inFlight++
+	return index, true
+}
+
+// Done implements lane.Source.
+func (c *chunk) Done(o lane.Outcome) {
+	if o.Err == nil {
+		c.e.window.add()
+	}
+	c.mu.Lock()
+	c.outcomes = append(c.outcomes, o)
+	c.inFlight--
+	wake := o.Err != nil || len(c.outcomes) >= wakeAt || c.inFlight == 0 || len(c.ready) == 0
+	c.mu.Unlock()
+	if wake {
+		select {
+		case c.signal <- struct{}{}:
+		default: // it is going to look anyway
 		}
 	}
-	c.ready = open
-	return nil
 }
 
 // loop runs until nothing is ready, in flight or unrecorded; or, once feeding
 // has ended, until nothing is in flight or unrecorded. It says whether all was
 // recorded: if not, the lease is not to be written any more.
 func (c *chunk) loop() (recorded bool) {
+	detach := sync.OnceFunc(c.run.group.Attach(c))
+	defer detach()
 	flush := time.NewTimer(time.Hour)
 	defer flush.Stop()
 	stopped := c.feeding.Done()
 	for {
-		if c.feeding.Err() != nil {
-			c.ready, stopped = nil, nil
+		if c.feeding.Err() != nil && stopped != nil {
+			detach()
+			c.stopFeeding()
+			stopped = nil
 		}
+		c.collect()
+		c.callBack()
 		c.parkInTrouble()
-		jobs, next, full := c.offer()
-		c.save(full != nil || len(c.ready) == 0 && c.inFlight == 0)
-		if len(c.ready) == 0 && c.inFlight == 0 && c.saving == nil {
+		full := c.blocked()
+		c.save(full != nil)
+		if c.idle() {
 			return true
 		}
 		flush.Reset(flushAfter)
 		select {
-		case jobs <- next:
-			c.ready = c.ready[:len(c.ready)-1]
-			c.inFlight++
-		case o := <-c.outcomes:
-			c.inFlight--
-			c.take(o)
+		case <-c.signal:
 		case err := <-c.saved:
-			lost := countSent(c.saving)
-			if c.recorded(err); err != nil {
-				c.abandon(lost)
+			if err != nil {
+				detach()
+				c.abandon()
 				return false
 			}
+			c.recorded()
 		case <-full:
+		case <-c.intentRoom():
 		case <-flush.C:
 		case <-stopped:
 		}
 	}
+}
+
+// stopFeeding drops what has not been given out. Intents of these recipients
+// are withdrawn with the next batch.
+func (c *chunk) stopFeeding() {
+	c.mu.Lock()
+	dropped := c.ready
+	c.ready = nil
+	c.mu.Unlock()
+	if c.intents != nil {
+		c.intents.drop(dropped...)
+		c.moved = true
+	}
+}
+
+// collect takes the outcomes that have come.
+func (c *chunk) collect() {
+	c.mu.Lock()
+	outcomes := c.outcomes
+	c.outcomes = nil
+	c.mu.Unlock()
+	for i := range outcomes {
+		c.take(&outcomes[i])
+	}
+}
+
+// callBack wakes the lane's workers when one was turned away and would not be
+// any more.
+func (c *chunk) callBack() {
+	c.mu.Lock()
+	again := c.refused && c.mayTake()
+	c.mu.Unlock()
+	if again {
+		c.run.group.Wake()
+	}
+}
+
+// blocked gives a channel when recipients wait for room in the window.
+func (c *chunk) blocked() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.ready) == 0 {
+		return nil
+	}
+	return c.e.window.room()
+}
+
+// intentRoom gives a channel when recipients wait for room among the task's
+// intents.
+func (c *chunk) intentRoom() <-chan struct{} {
+	if c.intents == nil || !c.intents.waiting() {
+		return nil
+	}
+	return c.intents.window.room()
+}
+
+// idle says whether nothing is left to do but to give the lease back.
+func (c *chunk) idle() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	waiting := c.intents != nil && c.feeding.Err() == nil && c.intents.waiting()
+	return !waiting && len(c.ready) == 0 && c.inFlight == 0 && len(c.outcomes) == 0 &&
+		len(c.unsaved) == 0 && c.saving == nil && !c.moved
+}
+
+// putBack makes a recipient ready again, behind the others, so that one whom
+// the relay stumbles over does not stand in their way.
+func (c *chunk) putBack(index int) {
+	if c.feeding.Err() != nil {
+		if c.intents != nil {
+			c.intents.drop(index)
+			c.moved = true
+		}
+		return
+	}
+	c.mu.Lock()
+	c.ready = slices.Insert(c.ready, 0, index)
+	c.mu.Unlock()
+	c.run.group.Wake()
 }
 
 // errParked is the cause of a chunk's end while its relay is in trouble.
@@ -199,108 +288,9 @@ var errParked = errors.New("the relay is in trouble")
 // parkInTrouble ends the feeding of a chunk that would only wait for a relay in
 // trouble, unless it is the one that stays to probe it.
 func (c *chunk) parkInTrouble() {
-	wait, trouble := c.run.lane.gate.troubled()
-	if trouble && c.feeding.Err() == nil && !c.run.lane.mayStay(c) {
-		c.parkedFor = wait
+	trouble := c.run.lane.Trouble()
+	if trouble.Parked && c.feeding.Err() == nil && !c.run.lane.MayStay(c) {
+		c.parkedFor = trouble.NextProbe
 		c.hold.end(errParked)
 	}
-}
-
-// offer gives the next job and the lane to offer it to. There is none while
-// the lease is past its deadline because the store is out of reach, nor while
-// too many acknowledged messages wait to be recorded; full says when the
-// latter changes.
-func (c *chunk) offer() (lane chan<- job, next job, full <-chan struct{}) {
-	if len(c.ready) == 0 || c.hold.valid() != nil {
-		return nil, job{}, nil
-	}
-	if full := c.e.window.room(); full != nil {
-		return nil, job{}, full
-	}
-	index := c.ready[len(c.ready)-1]
-	return c.run.lane.jobs, job{
-		ctx: c.feeding, run: c.run, index: index, recipient: c.audience.Recipients[index],
-		mayCommit: c.hold.valid, outcomes: c.outcomes,
-	}, nil
-}
-
-// save hands the next batch to the store when it is full, old enough, or
-// must go now.
-func (c *chunk) save(now bool) {
-	if c.saving != nil || len(c.unsaved) == 0 && !c.moved {
-		return
-	}
-	if !now && len(c.unsaved) < store.MaxCheckpoint && (len(c.unsaved) == 0 || time.Since(c.oldest) < flushAfter) {
-		return
-	}
-	n := min(len(c.unsaved), store.MaxCheckpoint)
-	c.saving = slices.Clone(c.unsaved[:n])
-	if c.saving == nil {
-		c.saving = []campaign.Delivery{} // deferrals alone
-	}
-	c.unsaved = append(c.unsaved[:0], c.unsaved[n:]...)
-	c.oldest = time.Now()
-	for _, d := range c.saving {
-		c.progress.Settled.Add(d.Index)
-	}
-	c.progress.Deferred = sortedDeferred(c.deferred)
-	c.moved = false
-	cp := store.Checkpoint{Deliveries: c.saving, Progress: c.progress.Clone()}
-	go func() {
-		began := time.Now()
-		err := c.hold.write(c.e.working, func(ctx context.Context, held store.Lease) (store.Lease, error) {
-			return c.e.store.Checkpoint(ctx, held, cp)
-		})
-		c.e.metrics.checkpoints.Observe(time.Since(began).Seconds())
-		c.saved <- err
-	}()
-}
-
-func sortedDeferred(m map[int]campaign.Deferred) []campaign.Deferred {
-	all := make([]campaign.Deferred, 0, len(m))
-	for _, d := range m {
-		all = append(all, d)
-	}
-	slices.SortFunc(all, func(a, b campaign.Deferred) int { return a.Index - b.Index })
-	return all
-}
-
-// recorded takes the batch off the window, whatever became of it.
-func (c *chunk) recorded(err error) {
-	c.e.window.done(countSent(c.saving))
-	if err == nil {
-		c.e.metrics.recorded(c.saving)
-	}
-	c.saving = nil
-}
-
-// abandon lets go of a chunk whose results cannot be recorded here any more:
-// the lease is lost, or the stop time-out has cut the store off. lost are the
-// messages of the batch that could not be recorded.
-func (c *chunk) abandon(lost int) {
-	for c.inFlight > 0 {
-		o := <-c.outcomes
-		c.inFlight--
-		if o.err == nil {
-			c.unsaved = append(c.unsaved, campaign.Delivery{State: campaign.DeliverySent})
-			c.e.window.add()
-		} else if me, ok := errors.AsType[*mailer.Error](o.err); ok && me.Scope == mailer.ScopeCampaign {
-			c.campaignFails(me)
-		}
-	}
-	unsaved := countSent(c.unsaved)
-	c.e.window.done(unsaved)
-	c.unsaved = nil
-	key := c.hold.current().Key
-	c.e.log.Warn().Str("campaign", key.CampaignID).Int("chunk", key.Number).Int("unrecorded", lost+unsaved).
-		Msg("the chunk's lease is lost; messages acknowledged and not recorded will be sent again")
-}
-
-func countSent(ds []campaign.Delivery) (n int) {
-	for i := range ds {
-		if ds[i].State == campaign.DeliverySent {
-			n++
-		}
-	}
-	return n
 }

@@ -3,22 +3,23 @@ package engine
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"postern/internal/store"
 )
 
-// end gives the lease back: closed where nothing is left, due again when the
-// first deferred recipient is.
+// end gives the lease back: closed where nothing is left, shelved where the
+// campaign is not to be worked on, due again when the first deferred recipient
+// is.
 func (c *chunk) end() {
-	lease := c.hold.current()
 	switch {
 	case errors.Is(context.Cause(c.feeding), errLeaseLost) || c.e.working.Err() != nil:
 		return
-	case c.allSettled(lease):
+	case c.progress.Settled.Len() == len(c.audience.Recipients):
 		c.finish()
 	case c.run.isOver():
-		c.e.closeIfOver(c.hold)
+		c.e.shelve(c.hold)
 	case errors.Is(context.Cause(c.feeding), errParked):
 		c.release(c.e.cfg.Now().Add(c.parkedFor))
 	case c.e.feeding.Err() != nil || len(c.deferred) == 0:
@@ -28,17 +29,9 @@ func (c *chunk) end() {
 	}
 }
 
-func (c *chunk) allSettled(lease store.Lease) bool {
-	for i := range lease.Size {
-		if !c.progress.Settled.Has(i) {
-			return false
-		}
-	}
-	return true
-}
-
 func (c *chunk) finish() {
-	sent := store.Sent{Keys: c.sent, At: c.e.cfg.Now()}
+	slices.Sort(c.sent)
+	sent := store.Sent{Keys: slices.Compact(c.sent), At: c.e.cfg.Now()}
 	ok := c.e.lastWrite(c.hold, func(ctx context.Context, held store.Lease) (store.Lease, error) {
 		return c.e.store.FinishChunk(ctx, held, sent)
 	})

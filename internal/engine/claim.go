@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -18,6 +19,8 @@ const (
 	chunksPerCampaign = 4
 	// chunksPerTask bounds the memory for audiences.
 	chunksPerTask = 64
+	// leastWait is between two looks for work.
+	leastWait = 10 * time.Millisecond
 )
 
 // dueNow is the due time of work that may be taken up at once. It is long past
@@ -30,7 +33,10 @@ type claims struct {
 	held   map[store.LeaseKey]struct{}
 	chunks map[string]int // held chunks by campaign
 	total  int            // held chunks
-	hints  []store.LeaseKey
+	// perCampaign is how many chunks of one campaign the task may hold now; 0
+	// before the first look.
+	perCampaign int
+	hints       []store.LeaseKey
 
 	// seen is used by the claiming goroutine only.
 	seen map[store.LeaseKey]sighting
@@ -42,19 +48,32 @@ type sighting struct {
 	since   time.Time // monotonic
 }
 
-// claimLoop looks for work until the context ends.
+// claimLoop looks for work until the context ends: every PollEvery, when it is
+// woken, and when a lease that it watches runs out.
 func (e *Engine) claimLoop(ctx context.Context) {
-	ticker := time.NewTicker(e.cfg.PollEvery)
-	defer ticker.Stop()
 	for {
 		e.claimRound(ctx)
+		timer := time.NewTimer(e.untilNextRound())
 		select {
 		case <-ctx.Done():
+			timer.Stop()
 			return
-		case <-ticker.C:
+		case <-timer.C:
 		case <-e.wakeup:
+			timer.Stop()
 		}
 	}
+}
+
+// untilNextRound is PollEvery, or less where a watched lease runs out before.
+func (e *Engine) untilNextRound() time.Duration {
+	wait := e.cfg.PollEvery
+	for _, s := range e.claims.seen {
+		if left := e.cfg.LeaseTime - time.Since(s.since); left > 0 {
+			wait = min(wait, left)
+		}
+	}
+	return max(wait, leastWait)
 }
 
 // wake makes the claiming goroutine look for work soon, at these leases first:
@@ -80,7 +99,7 @@ func (e *Engine) claimRound(ctx context.Context) {
 		return
 	}
 	e.forgetSightings(keys)
-	e.claimAll(ctx, inTurn(keys))
+	e.claimAll(ctx, e.inTurn(keys))
 }
 
 func (e *Engine) takeHints() []store.LeaseKey {
@@ -102,9 +121,10 @@ func (e *Engine) claimAll(ctx context.Context, keys []store.LeaseKey) {
 	}
 }
 
-// inTurn orders the keys so that each campaign has its first before any has
-// its second: a small campaign does not wait behind a large one.
-func inTurn(keys []store.LeaseKey) []store.LeaseKey {
+// inTurn orders the keys so that the campaigns of which the task holds least
+// come first, and each has its first before any has its second: a small
+// campaign does not wait behind a large one.
+func (e *Engine) inTurn(keys []store.LeaseKey) []store.LeaseKey {
 	byCampaign := map[string][]store.LeaseKey{}
 	var order []string
 	for _, k := range keys {
@@ -113,6 +133,7 @@ func inTurn(keys []store.LeaseKey) []store.LeaseKey {
 		}
 		byCampaign[k.CampaignID] = append(byCampaign[k.CampaignID], k)
 	}
+	e.claims.share(order)
 	turns := make([]store.LeaseKey, 0, len(keys))
 	for round := 0; len(turns) < len(keys); round++ {
 		for _, id := range order {
@@ -124,12 +145,18 @@ func inTurn(keys []store.LeaseKey) []store.LeaseKey {
 	return turns
 }
 
-// forgetSightings drops leases that are not due any more, if the whole list
-// was seen.
+// share splits the task's places among the campaigns that have work, and
+// orders these by how few chunks of theirs the task holds.
+func (c *claims) share(campaigns []string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.perCampaign = min(max(chunksPerTask/max(len(campaigns), 1), 1), chunksPerCampaign)
+	slices.SortStableFunc(campaigns, func(a, b string) int { return c.chunks[a] - c.chunks[b] })
+}
+
+// forgetSightings drops leases that are not due any more. Held ones come first
+// in the list, so one that is missing is not held.
 func (e *Engine) forgetSightings(due []store.LeaseKey) {
-	if len(due) == scanLimit {
-		return
-	}
 	still := make(map[store.LeaseKey]sighting, len(e.claims.seen))
 	for _, k := range due {
 		if s, found := e.claims.seen[k]; found {
@@ -149,7 +176,7 @@ func (e *Engine) reserve(key store.LeaseKey) bool {
 		return false
 	}
 	if key.Number > 0 {
-		if c.total >= chunksPerTask || c.chunks[key.CampaignID] >= chunksPerCampaign {
+		if c.total >= chunksPerTask || c.perCampaign > 0 && c.chunks[key.CampaignID] >= c.perCampaign {
 			return false
 		}
 		c.total++

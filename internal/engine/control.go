@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -10,41 +11,45 @@ import (
 	"postern/internal/store"
 )
 
-// watchEvery is how often a campaign whose audience is frozen is looked at.
-// The task that finishes the last chunk completes the campaign at once; this
-// is for when it died in between.
-const watchEvery = 5 * time.Second
+const (
+	// watchEvery is how often a campaign whose audience is frozen is looked
+	// at. The task that finishes the last chunk completes the campaign at
+	// once; this is for when it died in between, and for the time limit.
+	watchEvery = 5 * time.Second
+	// retrySoon and retryLater are when work is tried again that could not be
+	// done because the store is out of reach, or for another reason.
+	retrySoon  = 2 * time.Second
+	retryLater = 30 * time.Second
+	// wakeWithin: work that is due later is left to the polling for due work.
+	wakeWithin = time.Minute
+)
 
-// workControl moves a campaign on under its control lease: start, freeze,
-// complete.
+// workControl moves a campaign on under its control lease: start, take up
+// again, freeze, complete.
 func (e *Engine) workControl(lease store.Lease, asked time.Time) {
 	ctx, hold, letGo := e.hold(lease, asked)
 	defer letGo()
-	id := lease.Key.CampaignID
-	c, err := e.store.GetCampaign(ctx, id)
-	switch {
-	case err != nil:
+	if err := e.moveOn(ctx, hold); err != nil {
 		e.giveUpHeld(hold, err)
-	case c.Status.Terminal():
-		e.lastWrite(hold, e.store.CloseLease)
-	default:
-		if err := e.moveOn(ctx, hold, c); err != nil {
-			e.giveUpHeld(hold, err)
-			return
-		}
-		e.completeIfDone(id)
-		e.closeIfOver(hold)
+		return
 	}
+	e.completeIfDone(lease.Key.CampaignID)
+	e.shelveOr(hold, e.cfg.Now().Add(watchEvery))
 }
 
-// moveOn starts a pending campaign and freezes the rest of its audience.
-func (e *Engine) moveOn(ctx context.Context, hold *holder, c campaign.Campaign) error {
-	if c.Status == campaign.StatusPending {
-		if err := e.transition(ctx, c.ID, store.Transition{To: campaign.StatusInProgress}); err != nil {
-			return err
-		}
+// moveOn starts a campaign whose time has come, takes up what was shelved, and
+// freezes the rest of the audience. errCampaignOver where the campaign is not
+// to be worked on.
+func (e *Engine) moveOn(ctx context.Context, hold *holder) error {
+	c, err := e.begin(ctx, hold.current().Key.CampaignID)
+	if err != nil {
+		return err
 	}
-	if hold.current().Freeze.Final {
+	if e.outOfTime(c) {
+		e.stopCampaign(c.ID, store.Transition{To: campaign.StatusFailed, Reason: e.timeIsUp(), Since: c.RunningSince})
+		return errCampaignOver
+	}
+	if lease := hold.current(); lease.Freeze.Final && lease.Reopen.Next == 0 {
 		return nil
 	}
 	r, release, err := e.openRun(ctx, c.ID)
@@ -52,28 +57,91 @@ func (e *Engine) moveOn(ctx context.Context, hold *holder, c campaign.Campaign) 
 		return err
 	}
 	defer release()
-	ctx, end := context.WithCancelCause(ctx)
+	going, end := context.WithCancelCause(r.ctx)
 	defer end(nil)
-	unlink := context.AfterFunc(r.ctx, func() { end(context.Cause(r.ctx)) })
+	unlink := context.AfterFunc(ctx, func() { end(context.Cause(ctx)) })
 	defer unlink()
-	f := freezer{e: e, hold: hold, fields: r.letter.Fields(), selection: c.Audience}
-	return f.run(ctx)
-}
-
-// transition changes a campaign's status now, and counts it.
-func (e *Engine) transition(ctx context.Context, id string, t store.Transition) error {
-	t.At = e.cfg.Now()
-	if _, err := e.store.Transition(ctx, id, t); err != nil {
+	if err := e.reopen(going, hold); err != nil || hold.current().Freeze.Final {
 		return err
 	}
-	e.metrics.campaigns.WithLabelValues(string(t.To)).Inc()
-	log := e.log.With().Str("campaign", id).Str("status", string(t.To)).Logger()
-	if t.Reason == "" {
-		log.Info().Msg("the campaign's status changed")
-	} else {
-		log.Warn().Str("reason", withoutAddresses(t.Reason)).Msg("the campaign's status changed")
+	f := freezer{e: e, hold: hold, fields: r.letter.Fields(), selection: c.Audience}
+	return f.run(going)
+}
+
+// begin brings a campaign whose time has come into progress, and gives it as
+// it is then.
+func (e *Engine) begin(ctx context.Context, id string) (campaign.Campaign, error) {
+	c, err := e.store.GetCampaign(ctx, id)
+	if err == nil && c.Status == campaign.StatusScheduled && !e.cfg.Now().Before(c.SendAt) {
+		c, err = e.transition(ctx, id, e.onSchedule(c))
+	}
+	if err == nil && c.Status == campaign.StatusPending {
+		c, err = e.transition(ctx, id, store.Transition{To: campaign.StatusInProgress})
+	}
+	switch {
+	case err != nil && campaign.CodeOf(err) == campaign.CodeConflict: // somebody has stopped it meanwhile
+		return c, errCampaignOver
+	case err == nil && !c.Status.Active():
+		return c, errCampaignOver
+	}
+	return c, err
+}
+
+// onSchedule starts a scheduled campaign, or has a person asked when its time
+// is long past: it may come from a backup, or the service was away.
+func (e *Engine) onSchedule(c campaign.Campaign) store.Transition {
+	late := e.cfg.Now().Sub(c.SendAt)
+	if late <= e.cfg.ScheduleGrace {
+		return store.Transition{To: campaign.StatusPending}
+	}
+	return store.Transition{To: campaign.StatusPaused, Reason: fmt.Sprintf(
+		"it was to start at %s and came up %s late, so nothing was sent; resume it to send now, or cancel it",
+		c.SendAt.Format(time.RFC3339), late.Round(time.Second))}
+}
+
+// reopen takes up chunk by chunk what was shelved when the campaign stopped,
+// and whom a retry asks for.
+func (e *Engine) reopen(ctx context.Context, hold *holder) error {
+	for hold.current().Reopen.Next != 0 {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		key := store.LeaseKey{CampaignID: hold.current().Key.CampaignID, Number: hold.current().Reopen.Next}
+		err := hold.write(e.working, func(ctx context.Context, held store.Lease) (store.Lease, error) {
+			return e.store.ReopenChunk(ctx, held, dueNow)
+		})
+		if err != nil {
+			return err
+		}
+		e.wake(key)
 	}
 	return nil
+}
+
+// transition changes a campaign's status now, counts it, and gives the
+// campaign as it is then.
+func (e *Engine) transition(ctx context.Context, id string, t store.Transition) (campaign.Campaign, error) {
+	t.At = e.cfg.Now()
+	c, err := e.store.Transition(ctx, id, t)
+	if err != nil {
+		return c, err
+	}
+	e.statusChanged(id, t.To, t.Reason)
+	if t.To == campaign.StatusPaused && c.Notice != "" {
+		e.notice(id, "") // nobody tries anything any more
+		c.Notice = ""
+	}
+	return c, nil
+}
+
+func (e *Engine) statusChanged(id string, to campaign.Status, reason string) {
+	e.metrics.campaigns.WithLabelValues(string(to)).Inc()
+	log := e.log.With().Str("campaign", id).Str("status", string(to)).Logger()
+	if reason == "" {
+		log.Info().Msg("the campaign's status changed")
+	} else {
+		log.Warn().Str("reason", withoutAddresses(reason)).Msg("the campaign's status changed")
+	}
 }
 
 // withoutAddresses makes a relay's text fit for the log, where persons do not
@@ -90,56 +158,92 @@ func withoutAddresses(text string) string {
 
 // completeIfDone completes a campaign none of whose recipients is open.
 func (e *Engine) completeIfDone(id string) {
-	totals, err := e.store.Totals(e.working, id)
-	if err == nil && totals.Complete() {
-		err = e.transition(e.working, id, store.Transition{To: campaign.StatusCompleted})
-	}
+	err := e.complete(e.working, id)
 	if err != nil && campaign.CodeOf(err) != campaign.CodeConflict && e.working.Err() == nil {
 		e.log.Warn().Err(err).Str("campaign", id).Msg("the campaign could not be completed yet; the control lease's holder will try again")
 	}
 }
 
-// closeIfOver closes a lease when the campaign's end is durable, and gives it
-// back otherwise: a lease closed too early would strand its recipients.
-func (e *Engine) closeIfOver(hold *holder) {
-	c, err := e.store.GetCampaign(e.working, hold.current().Key.CampaignID)
+// complete reads in the order in which a retry writes: a campaign that is taken
+// up again between two of the reads is not completed. It is in another period
+// of running then, or its chunks are still to be reopened, or the totals have
+// them.
+func (e *Engine) complete(ctx context.Context, id string) error {
+	c, err := e.store.GetCampaign(ctx, id)
+	if err != nil || c.Status != campaign.StatusInProgress {
+		return err
+	}
+	control, err := e.store.GetLease(ctx, store.LeaseKey{CampaignID: id})
+	if err != nil || control.Reopen.Next != 0 {
+		return err
+	}
+	totals, err := e.store.Totals(ctx, id)
+	if err != nil || !totals.Complete() {
+		return err
+	}
+	_, err = e.transition(ctx, id, store.Transition{To: campaign.StatusCompleted, Since: c.RunningSince})
+	return err
+}
+
+// shelve gives back a lease whose work was stopped.
+func (e *Engine) shelve(hold *holder) { e.shelveOr(hold, dueNow) }
+
+// shelveOr closes the lease of a campaign that is not to be worked on, and
+// gives it back otherwise, due at dueAt. A lease closed too early would strand
+// its recipients, so what the store says decides, in the same write.
+func (e *Engine) shelveOr(hold *holder, dueAt time.Time) {
+	id := hold.current().Key.CampaignID
+	// The error is the task's end: what follows says so again.
+	_ = e.runs.awaitStop(e.working, id)
+	c, err := e.store.GetCampaign(e.working, id)
 	switch {
-	case err == nil && c.Status.Terminal():
-		e.lastWrite(hold, e.store.CloseLease)
-	case e.feeding.Err() != nil:
+	case err != nil && campaign.CodeOf(err) != campaign.CodeNotFound:
+		e.releaseLease(hold, e.cfg.Now().Add(retrySoon))
+	case err == nil && c.Status == campaign.StatusScheduled:
+		e.releaseLease(hold, c.SendAt)
+	case err == nil && c.Status.Active() && e.feeding.Err() != nil:
 		e.releaseLease(hold, dueNow)
+	case err == nil && c.Status.Active():
+		e.releaseLease(hold, dueAt)
 	default:
-		e.releaseLease(hold, e.cfg.Now().Add(watchEvery))
+		e.closeLease(hold, c.Status)
+	}
+}
+
+// closeLease closes a lease while the campaign's status is still the one given
+// ("" where there is no campaign), and gives it back otherwise.
+func (e *Engine) closeLease(hold *holder, status campaign.Status) {
+	closed, err := hold.close(e.working, status)
+	if err != nil {
+		e.couldNotGiveBack(hold, err)
+	} else if !closed {
+		e.releaseLease(hold, dueNow)
 	}
 }
 
 // giveUpHeld gives back a lease whose work could not be done, by what the
 // error says about the next try.
 func (e *Engine) giveUpHeld(hold *holder, err error) {
-	const wait, longWait = 2 * time.Second, 30 * time.Second
 	id := hold.current().Key.CampaignID
 	code := campaign.CodeOf(err)
 	switch {
 	case errors.Is(err, errLeaseLost):
 		return
-	case errors.Is(err, errCampaignOver):
-		e.closeIfOver(hold)
+	case errors.Is(err, errCampaignOver), code == campaign.CodeNotFound && e.isGone(id):
+		e.shelve(hold)
 		return
 	case e.feeding.Err() != nil:
 		e.releaseLease(hold, dueNow)
 		return
-	case code == campaign.CodeNotFound && e.isGone(id):
-		e.lastWrite(hold, e.store.CloseLease)
-		return
 	case code == campaign.CodeInvalid:
-		e.fail(id, err.Error())
-		e.closeIfOver(hold)
+		e.stopCampaign(id, store.Transition{To: campaign.StatusFailed, Reason: err.Error()})
+		e.shelve(hold)
 		return
 	case code == campaign.CodeUnavailable:
-		e.releaseLease(hold, e.cfg.Now().Add(wait))
+		e.releaseLease(hold, e.cfg.Now().Add(retrySoon))
 	default:
 		e.notice(id, "cannot go on, will try again: "+err.Error())
-		e.releaseLease(hold, e.cfg.Now().Add(longWait))
+		e.releaseLease(hold, e.cfg.Now().Add(retryLater))
 	}
 	e.log.Error().Err(err).Str("campaign", id).Msg("the campaign's work could not be done; it will be tried again")
 }
@@ -164,7 +268,9 @@ func (e *Engine) releaseLease(hold *holder, dueAt time.Time) {
 		return e.store.ReleaseLease(ctx, held, dueAt)
 	})
 	key := hold.current().Key
-	time.AfterFunc(dueAt.Sub(e.cfg.Now()), func() { e.wake(key) })
+	if wait := dueAt.Sub(e.cfg.Now()); wait < wakeWithin {
+		time.AfterFunc(wait, func() { e.wake(key) })
+	}
 }
 
 // lastWrite does the write that ends the holding of a lease, and logs what it
@@ -172,9 +278,13 @@ func (e *Engine) releaseLease(hold *holder, dueAt time.Time) {
 func (e *Engine) lastWrite(hold *holder, op leaseWrite) bool {
 	err := hold.write(e.working, op)
 	if err != nil {
-		key := hold.current().Key
-		e.log.Warn().Err(err).Str("campaign", key.CampaignID).Int("lease", key.Number).
-			Msg("a lease could not be given back; it runs out by itself")
+		e.couldNotGiveBack(hold, err)
 	}
 	return err == nil
+}
+
+func (e *Engine) couldNotGiveBack(hold *holder, err error) {
+	key := hold.current().Key
+	e.log.Warn().Err(err).Str("campaign", key.CampaignID).Int("lease", key.Number).
+		Msg("a lease could not be given back; it runs out by itself")
 }

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -77,15 +78,22 @@ func (e *Engine) Deliveries(ctx context.Context, id string, q DeliveryQuery) ([]
 }
 
 // chunkDeliveries gives the chunk's recipients of a state (all for ""),
-// perhaps with others among them. Rows stand for settled recipients only; the
-// others are made from the audience and the lease.
+// perhaps with others among them. Rows stand for the recipients that are
+// settled; of the others, which a retry may have opened again, they tell what
+// was before.
 func (e *Engine) chunkDeliveries(ctx context.Context, key store.LeaseKey, state campaign.DeliveryState) ([]campaign.Delivery, error) {
-	if state != "" && state != campaign.DeliveryPending {
-		return e.store.Deliveries(ctx, key)
-	}
+	// The lease first: whoever is settled by it has a row.
 	lease, err := e.store.GetLease(ctx, key)
 	if err != nil {
 		return nil, err
+	}
+	rows, err := e.store.Deliveries(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	settled := lease.Progress.Settled
+	if state != "" && state != campaign.DeliveryPending {
+		return slices.DeleteFunc(rows, func(d campaign.Delivery) bool { return !settled.Has(d.Index) }), nil
 	}
 	packed, err := e.store.GetAudience(ctx, key)
 	if err != nil {
@@ -95,11 +103,6 @@ func (e *Engine) chunkDeliveries(ctx context.Context, key store.LeaseKey, state 
 	if err != nil {
 		return nil, campaign.Wrap(campaign.CodeInternal, err, "the campaign's audience cannot be read")
 	}
-	// The rows last: one that was settled since the lease was read is there.
-	rows, err := e.store.Deliveries(ctx, key)
-	if err != nil {
-		return nil, err
-	}
 	return mergeDeliveries(lease, audience, rows), nil
 }
 
@@ -108,12 +111,17 @@ func mergeDeliveries(lease store.Lease, audience campaign.Audience, rows []campa
 	for i, r := range audience.Recipients {
 		all[i] = campaign.Delivery{Index: i, Address: r.Address, State: campaign.DeliveryPending}
 	}
+	for _, d := range rows {
+		switch p := &all[d.Index]; {
+		case lease.Progress.Settled.Has(d.Index):
+			*p = d
+		case d.State != campaign.DeliverySent: // sent since the lease was read
+			p.Attempts, p.Reply, p.UpdatedAt = d.Attempts, d.Reply, d.UpdatedAt
+		}
+	}
 	for _, d := range lease.Progress.Deferred {
 		p := &all[d.Index]
 		p.Attempts, p.Reply, p.NextAttempt = d.Attempts, d.Reply, d.Next
-	}
-	for _, d := range rows {
-		all[d.Index] = d
 	}
 	return all
 }

@@ -7,13 +7,83 @@
 // # A campaign's way
 //
 // Submit validates, compiles the letter, seals what is secret and stores the
-// campaign (pending) with its control lease in one durable step; only then
-// the caller has an answer. The holder of the control lease makes the
-// campaign in_progress and freezes the audience: page by page of contacts, a
-// chunk and the moved cursor in one fenced transaction, so a crash neither
-// loses nor repeats a page. Chunks are worked on as soon as they are stored.
-// When the audience is final and every chunk is done, the campaign is
+// campaign (pending, or scheduled) with its control lease in one durable step;
+// only then the caller has an answer. The control lease is due when the
+// campaign is; its holder brings the campaign into progress, takes up what an
+// earlier stop has shelved, and freezes the audience: page by page of
+// contacts, a chunk and the moved cursor in one fenced transaction, so a crash
+// neither loses nor repeats a page. Chunks are worked on as soon as they are
+// stored. When the audience is final and every chunk is done, the campaign is
 // completed.
+//
+// # Statuses of a campaign
+//
+//	scheduled    accepted; it starts at SendAt
+//	pending      accepted, or due; no task has started on it
+//	in_progress  its audience is being frozen, or its letters sent
+//	paused       stopped until a person resumes it; the reason says why
+//	completed    every recipient has a terminal state
+//	failed       stopped before its end; the reason says why
+//	cancelled    stopped for good by a person
+//
+//	from         to           who, and when
+//	scheduled    pending      the control lease's holder, at SendAt
+//	             paused       the same, when it comes later than ScheduleGrace:
+//	                          the service was away, or a backup was restored,
+//	                          and a person must say whether it is still to go
+//	pending      in_progress  the control lease's holder
+//	in_progress  completed    whoever finds that it is
+//	             paused       any task: the relay refuses the credentials, or
+//	                          has been in trouble for RETRY_FOR
+//	             failed       any task: the relay refuses what every message
+//	                          has in common, or the time limit is over
+//	all three    paused       Pause
+//	             cancelled    Cancel; from paused and failed too
+//	paused       scheduled, pending, in_progress
+//	                          Resume: where it would stand by its SendAt and by
+//	                          whether it ever started
+//	failed       pending, in_progress
+//	                          Resume
+//	completed    in_progress  Retry
+//
+// A task works on pending and in_progress campaigns only. The time limit
+// counts from when the campaign last came into progress. A decision of a task
+// names the period of running it was made in, so one that comes late, after a
+// pause and a resumption, changes nothing.
+//
+// # Stopping and taking up again
+//
+// A campaign at work on a task is a run: its letter, compiled, and its lane,
+// shared by the leases of it that the task holds. A run is over when the
+// campaign is not to be worked on any more, or not in this way: it has another
+// status, another relay, or was stopped and resumed since. Every write that
+// may do this raises the store's Signal, which each task with a run reads
+// every 250 ms; when it has risen, the runs read their campaigns. A run reads
+// the Signal before it reads its campaign, so no change falls in between. MAIL
+// is not written once the run is over, so one second after Pause or Cancel has
+// returned no task begins a message, while the store is reachable; a message
+// that has begun goes on to its end and counts.
+//
+// When a run is over its leases are given back: shelved, that is closed with
+// open recipients, if the campaign's status is still the same in the write
+// itself, and due at once if the campaign is active again. A stop that a task
+// has decided is durable before that task gives the leases back, however long
+// the store is out of reach.
+//
+// Resume and Retry are store.Restart: the new status, the new relay, and the
+// control lease with a Reopen, together. The control lease's next holder walks
+// the chunks and opens those that were shelved, or that hold recipients whom a
+// retry asks for: their results are taken back from the totals, chunk by
+// chunk, each in one transaction with the walk's place. A walk that is
+// interrupted by a crash goes on at its place; one that is interrupted by a
+// pause starts over when the campaign is resumed, and asks for the retry's
+// recipients in the rest of the chunks only. A campaign is completed by whoever
+// has read, in this order, its period of running, that no walk is under way,
+// and totals that are complete; the period must still be the same.
+//
+// Resume sends to those without a result, Retry to those that are failed, or
+// unknown, or both, as asked; neither to anybody else. A relay's own password
+// is erased when a campaign ends, and must come again with the call.
 //
 // # States of a recipient
 //
@@ -22,7 +92,11 @@
 //	                        than RETRY_FOR since its first attempt
 //	        ──> suppressed  the contact is not active or is gone, as seen when
 //	                        the chunk was leased
+//	        ──> unknown     at-most-once only: the relay may have the message,
+//	                        and whether it has was not to be found out
 //	        ──> pending     temporary refusal: deferred with a later due time
+//	failed, unknown ──> sent     a late acknowledgement, absorbed
+//	failed, unknown ──> pending  a retry that asks for them
 //
 // All but pending are terminal. An attempt counts when the relay's answer, or
 // its silence behind the final dot, concerned the recipient. Trouble of a
@@ -40,14 +114,35 @@
 // lost it does not send. On a store that one process has to itself, a lease of
 // another owner belongs to a dead process and is taken over at once.
 //
+// Sent absorbs. A holder that learns that its lease is lost, with messages
+// acknowledged and not recorded, records them all the same (store.Absorb),
+// whoever has the lease by now. That moves the version and leaves fence and
+// owner alone: the present holder's next write is refused, it reads the lease
+// again, finds it to be its own, strikes the absorbed recipients off its list
+// and goes on. Only a recipient whom it has sent to already is sent to twice.
+//
 // # Crashes
 //
-// What was recorded is never repeated, what was not is sent again: a kill
-// repeats at most the messages whose final dot was under way, plus those
+// What was recorded is never repeated. Recording is one transaction of
+// delivery rows, the chunk's progress and the totals, so the totals are exact
+// at every moment: sent never exceeds what relays have acknowledged.
+//
+// At least once: what was not recorded is sent again. A kill repeats at most
+// the messages whose final dot was under way, one a connection, plus those
 // acknowledged and not yet recorded. The latter are at most Window a task:
-// nothing new is sent while more wait to be recorded. Recording is one
-// transaction of delivery rows, the chunk's progress and the totals, so the
-// totals are exact at every moment.
+// nothing new is begun while more wait to be recorded. An envelope that is
+// with the relay ahead of its message repeats nothing.
+//
+// At most once: before a recipient's envelope leaves, the intent to send to
+// it is durable in the chunk's progress, written together with the results of
+// those before. A holder that finds an intent of another fence without a result
+// makes it unknown, and so does one whose connection is lost behind the final
+// dot. A task has at most 64 intents, so a crash leaves at most so many
+// unknown; a clean stop withdraws those that have not left.
+//
+// The model in model_test.go visits every state that three tasks can get two
+// recipients into, with crashes, pauses, lost replies and lost answers at
+// every step, for both promises; TestModelNotices takes the safeguards away.
 //
 // # Retries
 //
@@ -61,8 +156,10 @@
 // probe at a time goes through with growing delay, and the campaigns' notices
 // say what is wrong. One chunk stays to probe; the others give their places to
 // campaigns of other relays and come back at the next probe. A relay that stays
-// away for RETRY_FOR, or that refuses the credentials or the sender, fails the
-// campaign with the reason; recipients without a result stay pending.
+// away for RETRY_FOR, counted from the campaign's last start at the earliest,
+// or that refuses the credentials, pauses the campaign with the reason; one
+// that refuses the sender, or has no TLS where it is asked for, fails it.
+// Recipients without a result stay pending.
 //
 // A recipient at whom the relay lets the connection down is put back behind
 // the others, and deferred after three times.
@@ -70,6 +167,7 @@
 // # Stop
 //
 // Run's context ends: claiming stops, then feeding; what is in flight
-// finishes and is recorded, leases are released. After the stop time-out the
-// rest is cut off, as a crash would.
+// finishes and is recorded, leases are released so that other tasks go on at
+// once, and sessions end. After the stop time-out the rest is cut off, as a
+// crash would.
 package engine

@@ -9,6 +9,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
+	"postern/internal/budget"
+	"postern/internal/lane"
 	"postern/internal/mailer"
 	"postern/internal/store"
 )
@@ -31,13 +33,19 @@ type Config struct {
 	// DefaultRelay serves campaigns that name no relay. Its Host is "" when
 	// there is none.
 	DefaultRelay mailer.Relay
-	// Pool is how relays are connected to; its MaxConnections, 10, is the
-	// number of workers for each relay.
-	Pool mailer.PoolOptions
-	// Rate is the highest number of messages a second for each relay; 0 means
-	// no cap.
-	Rate  float64
+	// Session is how relays are connected to.
+	Session mailer.Options
+	// MessagesPerConnection is how many messages a connection carries before
+	// it is ended; 0 for no limit.
+	MessagesPerConnection int
+	// Caps hold for each relay, of all tasks together; its Connections: 10.
+	Caps  budget.Caps
 	Retry RetryPolicy
+	// TimeLimit is how long a campaign may be in progress; 0 for no limit.
+	TimeLimit time.Duration
+	// ScheduleGrace is how late a scheduled campaign may start without being
+	// asked about again: 1 h.
+	ScheduleGrace time.Duration
 
 	// MaxAttachmentBytes bounds the sum of a campaign's attachments, in octets
 	// before base64.
@@ -73,8 +81,11 @@ func (c Config) withDefaults() Config {
 	if c.Owner == "" {
 		c.Owner = uuid.NewString()
 	}
-	if c.Pool.MaxConnections <= 0 {
-		c.Pool.MaxConnections = 10
+	if c.Caps.Connections <= 0 {
+		c.Caps.Connections = 10
+	}
+	if c.ScheduleGrace == 0 {
+		c.ScheduleGrace = time.Hour
 	}
 	if c.Now == nil {
 		c.Now = func() time.Time { return time.Now().UTC() }
@@ -97,10 +108,11 @@ type Engine struct {
 	working     context.Context //nolint:containedctx // a lifetime, not a call's
 	stopWorking context.CancelFunc
 
-	window     *window
+	window     *window // of acknowledged messages
+	intents    *window // of recipients of at-most-once campaigns under way
 	claims     claims
 	runs       runs
-	lanes      lanes
+	lanes      *lane.Lanes
 	wakeup     chan struct{}
 	background sync.WaitGroup
 }
@@ -110,19 +122,29 @@ func New(s store.Store, cfg Config, sealer Sealer, log zerolog.Logger, reg prome
 	w := newWindow(Window)
 	e := &Engine{
 		store: s, cfg: cfg.withDefaults(), sealer: sealer, log: log,
-		metrics: newMetrics(reg, w), window: w,
+		metrics: newMetrics(reg, w), window: w, intents: newWindow(intentWindow),
 		claims: claims{
 			held:   map[store.LeaseKey]struct{}{},
 			chunks: map[string]int{},
 			seen:   map[store.LeaseKey]sighting{},
 		},
-		runs:   runs{byID: map[string]*sharedRun{}},
-		lanes:  lanes{open: map[mailer.Relay]*sharedLane{}},
+		runs:   newRuns(),
 		wakeup: make(chan struct{}, 1),
 	}
 	e.working, e.stopWorking = context.WithCancel(context.Background())
 	e.feeding, e.stopFeeding = context.WithCancel(e.working)
+	e.lanes = e.newLanes(reg)
 	return e
+}
+
+func (e *Engine) newLanes(reg prometheus.Registerer) *lane.Lanes {
+	budgets := budget.New(e.store, budget.Config{
+		Owner: e.cfg.Owner, LeaseTime: e.cfg.LeaseTime, Exclusive: e.cfg.ExclusiveStore, Now: e.cfg.Now, Log: e.log,
+	})
+	return lane.NewLanes(e.working, lane.Config{
+		Session: e.cfg.Session, MessagesPerConnection: e.cfg.MessagesPerConnection,
+		Budgets: budgets, Caps: e.cfg.Caps, Registerer: reg, Log: e.log, Now: e.cfg.Now,
+	})
 }
 
 // Run works on what is due until the context ends, then stops cleanly: it
@@ -135,6 +157,7 @@ func (e *Engine) Run(ctx context.Context) (clean bool) {
 		defer close(claiming)
 		e.claimLoop(e.feeding)
 	}()
+	e.background.Go(func() { e.watchSignal(e.feeding) })
 	<-ctx.Done()
 	e.stopFeeding()
 	<-claiming

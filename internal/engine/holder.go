@@ -15,6 +15,10 @@ import (
 // hold the lease by now.
 var errLeaseLost = errors.New("the lease is lost")
 
+// errStillHeld: the store refused a write although the lease is as its holder
+// has it. Only CloseLease has a condition besides the lease.
+var errStillHeld = errors.New("the write was refused, and the lease is still held")
+
 // Delays between tries of a write while the store is out of reach.
 const (
 	storeRetryMin = 50 * time.Millisecond
@@ -24,6 +28,7 @@ const (
 // holder keeps one lease: it puts the writes under it in order, repeats those
 // that the store did not answer, and renews the lease in between.
 type holder struct {
+	work      store.Work
 	leaseTime time.Duration
 	// end ends the work under the lease, with the cause.
 	end context.CancelCauseFunc
@@ -37,8 +42,8 @@ type holder struct {
 }
 
 // newHolder takes a lease that was acquired by a call that began at asked.
-func newHolder(lease store.Lease, asked time.Time, leaseTime time.Duration, end context.CancelCauseFunc) *holder {
-	h := &holder{leaseTime: leaseTime, end: end, lease: lease}
+func newHolder(work store.Work, lease store.Lease, asked time.Time, leaseTime time.Duration, end context.CancelCauseFunc) *holder {
+	h := &holder{work: work, leaseTime: leaseTime, end: end, lease: lease}
 	h.extend(asked)
 	return h
 }
@@ -48,9 +53,9 @@ func newHolder(lease store.Lease, asked time.Time, leaseTime time.Duration, end 
 // holder.end was called with, or the task's stop.
 func (e *Engine) hold(lease store.Lease, asked time.Time) (ctx context.Context, h *holder, letGo func()) {
 	ctx, end := context.WithCancelCause(e.feeding)
-	h = newHolder(lease, asked, e.cfg.LeaseTime, end)
+	h = newHolder(e.store, lease, asked, e.cfg.LeaseTime, end)
 	keeping, stop := context.WithCancel(e.working)
-	e.background.Go(func() { h.keep(keeping, e.store) })
+	e.background.Go(func() { h.keep(keeping) })
 	return ctx, h, func() {
 		stop()
 		end(nil)
@@ -82,8 +87,10 @@ type leaseWrite func(ctx context.Context, held store.Lease) (store.Lease, error)
 
 // write does one write under the lease, again and again while the store is
 // out of reach: what was acknowledged must be recorded, and the contract
-// makes the repeated call safe. It returns errLeaseLost, another fault of the
-// store, or the context's error.
+// makes the repeated call safe. Where an Absorb has changed the lease
+// meanwhile, op is called again with the lease as it is then. It returns
+// errLeaseLost, errStillHeld, another fault of the store, or the context's
+// error.
 func (h *holder) write(ctx context.Context, op leaseWrite) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -97,12 +104,16 @@ func (h *holder) write(ctx context.Context, op leaseWrite) error {
 			h.extend(began)
 			return nil
 		}
+		if campaign.CodeOf(err) == campaign.CodeConflict {
+			if err = h.adopt(ctx); err == nil {
+				continue
+			}
+		}
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case campaign.CodeOf(err) == campaign.CodeConflict:
-			h.giveUp(errLeaseLost)
-			return errLeaseLost
+		case errors.Is(err, errStillHeld):
+			return err
 		case campaign.CodeOf(err) != campaign.CodeUnavailable && !errors.Is(err, context.DeadlineExceeded):
 			h.giveUp(err)
 			return err
@@ -113,6 +124,36 @@ func (h *holder) write(ctx context.Context, op leaseWrite) error {
 	}
 }
 
+// adopt reads the lease again after a refused write. It returns nil when the
+// lease is still this holder's and has been changed by an Absorb;
+// errStillHeld when it is unchanged; errLeaseLost.
+func (h *holder) adopt(ctx context.Context) error {
+	now, err := h.work.GetLease(ctx, h.lease.Key)
+	switch {
+	case err != nil && campaign.CodeOf(err) != campaign.CodeNotFound:
+		return err
+	case err != nil, now.Fence != h.lease.Fence, now.Owner != h.lease.Owner:
+		return errLeaseLost
+	case now.Version == h.lease.Version:
+		return errStillHeld
+	}
+	h.lease = now
+	return nil
+}
+
+// close shelves or ends the lease of a campaign that has the status. It says
+// no, without an error, when the campaign has another status by now: then the
+// lease is still held.
+func (h *holder) close(ctx context.Context, status campaign.Status) (closed bool, err error) {
+	err = h.write(ctx, func(ctx context.Context, held store.Lease) (store.Lease, error) {
+		return h.work.CloseLease(ctx, held, status)
+	})
+	if errors.Is(err, errStillHeld) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
 // giveUp ends the right to send at once, then whatever else the lease allowed.
 func (h *holder) giveUp(cause error) {
 	h.deadline.Store(&time.Time{})
@@ -120,9 +161,9 @@ func (h *holder) giveUp(cause error) {
 }
 
 // keep renews the lease until the context ends or the lease is lost.
-func (h *holder) keep(ctx context.Context, work store.Work) {
+func (h *holder) keep(ctx context.Context) {
 	for sleep(ctx, h.untilRenewal()) == nil {
-		if h.untilRenewal() <= 0 && h.write(ctx, work.RenewLease) != nil {
+		if h.untilRenewal() <= 0 && h.write(ctx, h.work.RenewLease) != nil {
 			return
 		}
 	}

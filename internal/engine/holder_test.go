@@ -14,14 +14,29 @@ import (
 
 const testLease = 10 * time.Second
 
-// renewals is a store.Work of which only RenewLease is called.
-type renewals struct {
+// leases is a store.Work of which only these methods are called.
+type leases struct {
 	store.Work
 	renew leaseWrite
+	close func(ctx context.Context, held store.Lease, status campaign.Status) (store.Lease, error)
+	get   func() store.Lease
 }
 
-func (r renewals) RenewLease(ctx context.Context, held store.Lease) (store.Lease, error) {
-	return r.renew(ctx, held)
+func (l leases) RenewLease(ctx context.Context, held store.Lease) (store.Lease, error) {
+	return l.renew(ctx, held)
+}
+
+func (l leases) CloseLease(ctx context.Context, held store.Lease, status campaign.Status) (store.Lease, error) {
+	return l.close(ctx, held, status)
+}
+
+func (l leases) GetLease(context.Context, store.LeaseKey) (store.Lease, error) { return l.get(), nil }
+
+// takenOver is a lease as another holder has it.
+func takenOver() store.Lease { return store.Lease{Owner: "another", Fence: 2, Version: 9} }
+
+func refuse(context.Context, store.Lease) (store.Lease, error) {
+	return store.Lease{}, campaign.Errorf(campaign.CodeConflict, "changed meanwhile")
 }
 
 func moved(_ context.Context, held store.Lease) (store.Lease, error) {
@@ -33,8 +48,8 @@ func TestHolderRenewsInTime(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())
-		h := newHolder(store.Lease{Version: 1}, time.Now(), testLease, cancel)
-		go h.keep(ctx, renewals{renew: moved})
+		h := newHolder(leases{renew: moved}, store.Lease{Version: 1}, time.Now(), testLease, cancel)
+		go h.keep(ctx)
 		for range 100 {
 			time.Sleep(testLease / 2)
 			if err := h.valid(); err != nil {
@@ -56,13 +71,13 @@ func TestHolderStopsWhenTheStoreIsAway(t *testing.T) {
 		defer cancel(nil)
 		var down atomic.Bool
 		down.Store(true)
-		h := newHolder(store.Lease{Version: 1}, time.Now(), testLease, cancel)
-		go h.keep(ctx, renewals{renew: func(ctx context.Context, held store.Lease) (store.Lease, error) {
+		h := newHolder(leases{renew: func(ctx context.Context, held store.Lease) (store.Lease, error) {
 			if down.Load() {
 				return store.Lease{}, campaign.Errorf(campaign.CodeUnavailable, "down")
 			}
 			return moved(ctx, held)
-		}})
+		}}, store.Lease{Version: 1}, time.Now(), testLease, cancel)
+		go h.keep(ctx)
 		time.Sleep(testLease - time.Millisecond)
 		if err := h.valid(); err != nil {
 			t.Errorf("before the deadline: %v", err)
@@ -82,10 +97,8 @@ func TestHolderStopsWhenTheStoreIsAway(t *testing.T) {
 func TestHolderLosesALeaseTakenOver(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancelCause(t.Context())
-	h := newHolder(store.Lease{Version: 1}, time.Now(), testLease, cancel)
-	err := h.write(ctx, func(context.Context, store.Lease) (store.Lease, error) {
-		return store.Lease{}, campaign.Errorf(campaign.CodeConflict, "another fence")
-	})
+	h := newHolder(leases{get: takenOver}, store.Lease{Version: 1}, time.Now(), testLease, cancel)
+	err := h.write(ctx, refuse)
 	if !errors.Is(err, errLeaseLost) || !errors.Is(context.Cause(ctx), errLeaseLost) {
 		t.Errorf("write: %v, cause: %v; want errLeaseLost", err, context.Cause(ctx))
 	}
@@ -96,7 +109,7 @@ func TestHolderCountsTheDeadlineFromBeforeTheWrite(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		defer cancel(nil)
-		h := newHolder(store.Lease{}, time.Now(), testLease, cancel)
+		h := newHolder(leases{}, store.Lease{}, time.Now(), testLease, cancel)
 		began := time.Now()
 		_ = h.write(ctx, func(ctx context.Context, held store.Lease) (store.Lease, error) {
 			time.Sleep(4 * time.Second) // the store has it at once, the answer is slow
@@ -114,12 +127,12 @@ func TestHolderAsksNoMoreOnceTheLeaseIsLost(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		_, lose := context.WithCancelCause(ctx)
-		h := newHolder(store.Lease{}, time.Now(), testLease, lose)
 		var asked atomic.Int64
-		go h.keep(ctx, renewals{renew: func(context.Context, store.Lease) (store.Lease, error) {
+		h := newHolder(leases{get: takenOver, renew: func(ctx context.Context, held store.Lease) (store.Lease, error) {
 			asked.Add(1)
-			return store.Lease{}, campaign.Errorf(campaign.CodeConflict, "another fence")
-		}})
+			return refuse(ctx, held)
+		}}, store.Lease{}, time.Now(), testLease, lose)
+		go h.keep(ctx)
 		time.Sleep(testLease / 2)
 		if err := h.valid(); !errors.Is(err, errLeaseLost) {
 			t.Errorf("a lease known to be lost: %v; want errLeaseLost before its deadline", err)
@@ -136,7 +149,7 @@ func TestHolderCountsFromTheFirstOfSeveralTries(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		defer cancel(nil)
-		h := newHolder(store.Lease{}, time.Now(), testLease, cancel)
+		h := newHolder(leases{}, store.Lease{}, time.Now(), testLease, cancel)
 		began, tries := time.Now(), 0
 		_ = h.write(ctx, func(ctx context.Context, held store.Lease) (store.Lease, error) {
 			if tries++; tries == 1 {
@@ -149,4 +162,45 @@ func TestHolderCountsFromTheFirstOfSeveralTries(t *testing.T) {
 			t.Errorf("the lease holds for %v from the first try; want %v", got, testLease)
 		}
 	})
+}
+
+func TestHolderGoesOnAfterAnAbsorb(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancelCause(t.Context())
+	defer cancel(nil)
+	held := store.Lease{Owner: "me", Fence: 3, Version: 7}
+	absorbed := held
+	absorbed.Version, absorbed.Progress.Settled = 8, campaign.Bitmap{1}
+	h := newHolder(leases{get: func() store.Lease { return absorbed }}, held, time.Now(), testLease, cancel)
+	var seen []int64
+	err := h.write(ctx, func(ctx context.Context, l store.Lease) (store.Lease, error) {
+		seen = append(seen, l.Version)
+		if l.Version == held.Version {
+			return refuse(ctx, l)
+		}
+		return moved(ctx, l)
+	})
+	if err != nil || len(seen) != 2 || seen[1] != 8 || h.current().Version != 9 || !h.current().Progress.Settled.Has(0) {
+		t.Errorf("write: %v, tried upon versions %v, lease now %+v; want it done again upon what the Absorb left", err, seen, h.current())
+	}
+	if h.valid() != nil || ctx.Err() != nil {
+		t.Error("the lease is given up after an Absorb")
+	}
+}
+
+func TestHolderKeepsALeaseWhoseCampaignGoesOn(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancelCause(t.Context())
+	defer cancel(nil)
+	held := store.Lease{Owner: "me", Fence: 3, Version: 7}
+	h := newHolder(leases{
+		get: func() store.Lease { return held },
+		close: func(ctx context.Context, l store.Lease, _ campaign.Status) (store.Lease, error) {
+			return refuse(ctx, l)
+		},
+	}, held, time.Now(), testLease, cancel)
+	closed, err := h.close(ctx, campaign.StatusPaused)
+	if closed || err != nil || h.valid() != nil || ctx.Err() != nil {
+		t.Errorf("close: %v, %v, then valid: %v; want the lease still held", closed, err, h.valid())
+	}
 }

@@ -1,31 +1,40 @@
 package engine
 
 import (
+	"bytes"
 	"context"
 	"errors"
-	"fmt"
+	"reflect"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"postern/internal/campaign"
+	"postern/internal/lane"
 	"postern/internal/mailer"
-	"postern/internal/store"
 )
 
-// errCampaignOver is the cause of a run's end when the campaign has reached a
-// terminal status, here or on another task.
-var errCampaignOver = errors.New("the campaign is over")
+// errCampaignOver is the cause of a run's end when the campaign is not to be
+// worked on, or not in this way: it is paused, has ended, or has another relay.
+var errCampaignOver = errors.New("the campaign is not to be worked on")
 
 // run is a campaign at work on this task: its compiled letter and its lane.
 // All leases of the campaign that the task holds share one.
 type run struct {
-	campaign campaign.Campaign
+	campaign campaign.Campaign // as it was when the run was opened
 	letter   *mailer.Letter
-	lane     *lane
+	lane     *lane.Lane
+	group    *lane.Group
 	// ctx ends when nothing more of the campaign must be started here.
 	ctx  context.Context //nolint:containedctx // a lifetime, not a call's
 	over context.CancelCauseFunc
-	// failing makes the first reason for a failure the campaign's.
-	failing sync.Once
+	// stopping makes the first reason for a stop the campaign's.
+	stopping sync.Once
+
+	// told is the Signal as of the last reading, heeded the one up to which
+	// the campaign was looked at.
+	told, heeded atomic.Int64
+	look         chan struct{}
 }
 
 // runs keeps the campaigns at work, one run each, for as long as a lease of
@@ -33,6 +42,10 @@ type run struct {
 type runs struct {
 	mu   sync.Mutex
 	byID map[string]*sharedRun
+	// stops are runs whose stop is being made durable; each channel is closed
+	// when that is done.
+	stops  map[*run]chan struct{}
+	opened chan struct{} // a run has been opened
 }
 
 type sharedRun struct {
@@ -42,25 +55,86 @@ type sharedRun struct {
 	err   error
 }
 
+func newRuns() runs {
+	return runs{byID: map[string]*sharedRun{}, stops: map[*run]chan struct{}{}, opened: make(chan struct{}, 1)}
+}
+
+// loaded gives the run, nil while it is being loaded or when it could not be.
+func (s *sharedRun) loaded() *run {
+	select {
+	case <-s.ready:
+		return s.run
+	default:
+		return nil
+	}
+}
+
+// join gives the campaign's run to take part in; first says that it is for the
+// caller to load. A run that is over is left to those who still hold it.
+func (rs *runs) join(id string) (s *sharedRun, first bool) {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	s, found := rs.byID[id]
+	if found {
+		r := s.loaded()
+		found = r == nil || !r.isOver()
+	}
+	if !found {
+		s = &sharedRun{ready: make(chan struct{})}
+		rs.byID[id] = s
+	}
+	s.refs++
+	return s, !found
+}
+
+// leave takes a reference back and says whether it was the last.
+func (rs *runs) leave(id string, s *sharedRun) (last bool) {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	s.refs--
+	if s.refs == 0 && rs.byID[id] == s {
+		delete(rs.byID, id)
+	}
+	return s.refs == 0
+}
+
+// atWork lists the runs that are open.
+func (rs *runs) atWork() (open []*run) {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	for _, s := range rs.byID {
+		if r := s.loaded(); r != nil && r.ctx.Err() == nil {
+			open = append(open, r)
+		}
+	}
+	return open
+}
+
+// of gives the open run of a campaign, nil when there is none.
+func (rs *runs) of(id string) *run {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	if s, found := rs.byID[id]; found {
+		return s.loaded()
+	}
+	return nil
+}
+
 // openRun gives the campaign's run, which release lets go. The first caller
 // loads it, the others wait. errCampaignOver; the error of a letter or
 // password that cannot be used is a *campaign.Error of another code than
 // CodeUnavailable.
 func (e *Engine) openRun(ctx context.Context, id string) (r *run, release func(), err error) {
-	e.runs.mu.Lock()
-	s, found := e.runs.byID[id]
-	if !found {
-		s = &sharedRun{ready: make(chan struct{})}
-		e.runs.byID[id] = s
+	if err := e.runs.awaitStop(ctx, id); err != nil {
+		return nil, nil, err
 	}
-	s.refs++
-	e.runs.mu.Unlock()
-
+	s, first := e.runs.join(id)
 	release = func() { e.closeRun(id, s) }
-	if !found {
+	if first {
 		// For all who wait, so not by the caller's context.
 		s.run, s.err = e.loadRun(e.feeding, id)
 		close(s.ready)
+		e.runs.announce()
 	}
 	select {
 	case <-s.ready:
@@ -75,27 +149,34 @@ func (e *Engine) openRun(ctx context.Context, id string) (r *run, release func()
 	return s.run, release, nil
 }
 
-// closeRun takes a reference back; the last one ends the run.
-func (e *Engine) closeRun(id string, s *sharedRun) {
-	e.runs.mu.Lock()
-	s.refs--
-	last := s.refs == 0
-	if last {
-		delete(e.runs.byID, id)
-	}
-	e.runs.mu.Unlock()
-	if last && s.run != nil {
-		s.run.over(nil)
-		e.closeLane(s.run.lane)
+func (rs *runs) announce() {
+	select {
+	case rs.opened <- struct{}{}:
+	default: // it is known already
 	}
 }
 
+// closeRun takes a reference back; the last one ends the run.
+func (e *Engine) closeRun(id string, s *sharedRun) {
+	if !e.runs.leave(id, s) || s.run == nil {
+		return
+	}
+	s.run.over(nil)
+	s.run.group.Leave()
+	s.run.lane.Close()
+}
+
 func (e *Engine) loadRun(ctx context.Context, id string) (*run, error) {
+	// The Signal first: what is changed after this shows in the next one.
+	signal, err := e.store.Signal(ctx)
+	if err != nil {
+		return nil, err
+	}
 	c, err := e.store.GetCampaign(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	if c.Status.Terminal() {
+	if !c.Status.Active() {
 		return nil, errCampaignOver
 	}
 	letter, err := e.loadLetter(ctx, c)
@@ -106,119 +187,70 @@ func (e *Engine) loadRun(ctx context.Context, id string) (*run, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &run{campaign: c, letter: letter, lane: e.openLane(relay)}
+	r := &run{campaign: c, letter: letter, lane: e.lanes.Open(relay), look: make(chan struct{}, 1)}
+	r.group = r.lane.Join(id)
+	r.told.Store(signal)
+	r.heeded.Store(signal)
 	r.ctx, r.over = context.WithCancelCause(e.feeding)
 	e.background.Go(func() { e.watchRun(r) })
 	return r, nil
 }
 
-// watchRun ends the run when another task, or a caller, has ended the
-// campaign, and keeps the campaign's notice true as to the relay.
+// watchRun looks at the campaign when it may have changed, and from time to
+// time, until the run is over.
 func (e *Engine) watchRun(r *run) {
-	for sleep(r.ctx, e.cfg.LeaseTime/5) == nil {
-		c, err := e.store.GetCampaign(r.ctx, r.campaign.ID)
-		switch {
-		case err != nil && campaign.CodeOf(err) == campaign.CodeNotFound, err == nil && c.Status.Terminal():
-			r.over(errCampaignOver)
-		case err == nil:
-			if notice, known := r.lane.notice(); known && notice != c.Notice {
-				e.notice(c.ID, notice)
-			}
+	ticker := time.NewTicker(e.cfg.LeaseTime / 5)
+	defer ticker.Stop()
+	e.heedTrouble(r, r.campaign) // the run may be over before the first tick
+	for {
+		select {
+		case <-r.ctx.Done():
+			return
+		case <-ticker.C:
+		case <-r.look:
 		}
+		e.review(r)
 	}
 }
 
-// isOver says whether the campaign has ended, as against this task's stop.
+// review compares the run with its campaign as it is now: a run that does not
+// fit any more is over. One that does is stopped when its time is up, or the
+// relay's.
+func (e *Engine) review(r *run) {
+	told := r.told.Load()
+	c, err := e.store.GetCampaign(r.ctx, r.campaign.ID)
+	switch {
+	case err != nil && campaign.CodeOf(err) == campaign.CodeNotFound, err == nil && !r.fits(c):
+		r.over(errCampaignOver)
+	case err == nil:
+		r.heeded.Store(told)
+		e.heedTime(r, c)
+		e.heedTrouble(r, c)
+	}
+}
+
+// fits says whether the run may go on with the campaign as it is now. One that
+// was stopped and taken up again meanwhile is another period of running.
+func (r *run) fits(now campaign.Campaign) bool {
+	return now.Status.Active() && now.RunningSince.Equal(r.campaign.RunningSince) && sameRelay(now.Relay, r.campaign.Relay)
+}
+
+// sameRelay compares relays by value. Where there is no password, the store
+// may give nil or an empty slice.
+func sameRelay(a, b campaign.Relay) bool {
+	password := bytes.Equal(a.SealedPassword, b.SealedPassword)
+	a.SealedPassword, b.SealedPassword = nil, nil
+	return password && reflect.DeepEqual(a, b)
+}
+
+// isOver says whether the campaign is not to be worked on in this way, as
+// against this task's stop.
 func (r *run) isOver() bool { return errors.Is(context.Cause(r.ctx), errCampaignOver) }
 
-// loadLetter fetches, opens and compiles what the campaign sends.
-func (e *Engine) loadLetter(ctx context.Context, c campaign.Campaign) (*mailer.Letter, error) {
-	html, err := e.content(ctx, c.ID, c.Letter.HTML)
-	if err != nil {
-		return nil, err
-	}
-	content := mailer.Content{
-		Subject: c.Letter.Subject, HTML: string(html),
-		From: c.Letter.From, ReplyTo: c.Letter.ReplyTo, Date: c.CreatedAt,
-	}
-	for _, a := range c.Letter.Attachments {
-		data, err := e.content(ctx, c.ID, a.ContentRef)
-		if err != nil {
-			return nil, err
-		}
-		content.Attachments = append(content.Attachments,
-			mailer.Attachment{Filename: a.Filename, ContentType: a.ContentType, Data: data})
-	}
-	return mailer.Compile(content)
-}
-
-func (e *Engine) content(ctx context.Context, id string, ref campaign.ContentRef) ([]byte, error) {
-	sealed, err := e.store.GetContent(ctx, id, ref.Digest)
-	if err != nil {
-		return nil, err
-	}
-	plain, err := e.sealer.Open(sealed, contentContext(id, ref.Digest))
-	if err != nil {
-		return nil, campaign.Wrap(campaign.CodeInternal, err, "the campaign's content cannot be opened")
-	}
-	return plain, nil
-}
-
-// relayOf gives the campaign's relay with its password.
-func (e *Engine) relayOf(c campaign.Campaign) (mailer.Relay, error) {
-	r := mailer.Relay{Host: c.Relay.Host, Port: c.Relay.Port, UseTLS: c.Relay.UseTLS, Username: c.Relay.Username}
-	switch {
-	case c.Relay.Default && !sameAccount(r, e.cfg.DefaultRelay):
-		return r, campaign.Errorf(campaign.CodeConflict,
-			"the campaign was accepted for the default relay %s, and the configuration names another one now", r)
-	case c.Relay.Default:
-		r.Password = e.cfg.DefaultRelay.Password
-	case c.Relay.SealedPassword != nil:
-		plain, err := e.sealer.Open(c.Relay.SealedPassword, passwordContext(c.ID))
-		if err != nil {
-			return r, campaign.Wrap(campaign.CodeInternal, err, "the relay's password cannot be opened")
-		}
-		r.Password = string(plain)
-	}
-	return r, nil
-}
-
-// sameAccount says whether credentials of the one may be used with the other.
-func sameAccount(a, b mailer.Relay) bool {
-	return a.Host == b.Host && a.Port == b.Port && a.UseTLS == b.UseTLS && a.Username == b.Username
-}
-
-// contentContext and passwordContext bind ciphertexts to their rows.
-func contentContext(id, digest string) string { return "content " + digest + " of campaign " + id }
-func passwordContext(id string) string        { return "relay password of campaign " + id }
-
-// fail ends a campaign that cannot go on, with the reason for its owner.
-func (e *Engine) fail(id, reason string) {
-	err := e.untilDone(e.working, func(ctx context.Context) error {
-		return e.transition(ctx, id, store.Transition{To: campaign.StatusFailed, Reason: reason})
-	})
-	if err != nil && campaign.CodeOf(err) != campaign.CodeConflict {
-		e.log.Error().Err(err).Str("campaign", id).Msg("the failed campaign could not be marked; whoever takes it up next will try again")
-	}
-}
-
-// failRun is fail for a campaign at work here: nothing more of it is started.
-func (e *Engine) failRun(r *run, reason string) {
-	r.failing.Do(func() {
+// endRun ends the campaign's run on this task, if there is one, when the
+// campaign as it is now says so.
+func (e *Engine) endRun(now campaign.Campaign) {
+	if r := e.runs.of(now.ID); r != nil && !r.fits(now) {
 		r.over(errCampaignOver)
-		e.background.Go(func() { e.fail(r.campaign.ID, reason) })
-	})
-}
-
-// untilDone repeats a call while the store is out of reach.
-func (e *Engine) untilDone(ctx context.Context, call func(context.Context) error) error {
-	for try := 1; ; try++ {
-		err := call(ctx)
-		if err == nil || campaign.CodeOf(err) != campaign.CodeUnavailable {
-			return err
-		}
-		if sleep(ctx, jitter(backoff(storeRetryMin, storeRetryMax, try))) != nil {
-			return fmt.Errorf("%w (given up: the task stops)", err)
-		}
 	}
 }

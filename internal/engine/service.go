@@ -1,6 +1,10 @@
 package engine
 
-import "postern/internal/campaign"
+import (
+	"time"
+
+	"postern/internal/campaign"
+)
 
 // Submission is a campaign as a caller hands it in. Relay members that are
 // zero come from the default relay.
@@ -14,6 +18,11 @@ type Submission struct {
 	Audience    campaign.Selection
 
 	Relay SubmittedRelay
+
+	// SendAt is when to start: within a year, zero for at once. Promise is
+	// AtLeastOnce when "".
+	SendAt  time.Time
+	Promise campaign.Promise
 
 	// SourceVPCE is the VPC endpoint through which the call came; "" when
 	// unknown.
@@ -39,6 +48,20 @@ type SubmittedRelay struct {
 	UseTLS   *bool
 	Username string
 	Password string
+}
+
+// ResumeOptions are what changes when a campaign goes on.
+type ResumeOptions struct {
+	// Relay is what is new about the campaign's relay; nil for nothing. Members
+	// that are zero stay as they are, but another Host brings its own.
+	Relay *SubmittedRelay
+}
+
+// RetryOptions say whom a retry is for, and what changes with it.
+type RetryOptions struct {
+	// States are failed, unknown or both; failed when there are none.
+	States []campaign.DeliveryState
+	Relay  *SubmittedRelay // as in ResumeOptions
 }
 
 // Report is a campaign with its totals.

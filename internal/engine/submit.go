@@ -1,12 +1,14 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -23,6 +25,8 @@ const (
 	// they are kept in the campaign's own record.
 	MaxAddresses = 1000
 	maxTags      = 100
+	// maxAhead is how far ahead a campaign may be scheduled.
+	maxAhead = 366 * 24 * time.Hour
 )
 
 // Submit accepts a campaign: when it returns nil, the campaign is durable and
@@ -72,11 +76,12 @@ func (e *Engine) replay(ctx context.Context, s Submission, fault error) (Report,
 // campaignOf checks a submission as a whole and makes the campaign of it.
 func (e *Engine) campaignOf(s Submission) (campaign.Campaign, error) {
 	relay, password, faults := e.chooseRelay(s.Relay)
+	now := e.cfg.Now()
 	faults = append(faults, checkOptions(s)...)
+	faults = append(faults, checkCourse(s, now)...)
 	if err := e.checkAttachmentBytes(s.Attachments); err != nil {
 		return campaign.Campaign{}, err
 	}
-	now := e.cfg.Now()
 	content := mailer.Content{Subject: s.Subject, HTML: s.HTML, From: s.From, ReplyTo: s.ReplyTo, Date: now}
 	for _, f := range s.Attachments {
 		content.Attachments = append(content.Attachments, mailer.Attachment(f))
@@ -98,7 +103,11 @@ func (e *Engine) campaignOf(s Submission) (campaign.Campaign, error) {
 	c := campaign.Campaign{
 		ID: id.String(), Name: s.Name, Status: campaign.StatusPending,
 		Letter: letterOf(s), Relay: relay, Audience: s.Audience, SourceVPCE: s.SourceVPCE,
+		Promise: cmp.Or(s.Promise, campaign.AtLeastOnce), SendAt: s.SendAt.UTC().Truncate(time.Millisecond),
 		CreatedAt: now, UpdatedAt: now,
+	}
+	if !s.SendAt.IsZero() {
+		c.Status = campaign.StatusScheduled
 	}
 	if password != "" {
 		c.Relay.SealedPassword = e.sealer.Seal([]byte(password), passwordContext(c.ID))
@@ -148,7 +157,7 @@ func (e *Engine) checkRelay(r campaign.Relay, password string) (faults []campaig
 	if r.Host == "" {
 		return []campaign.Fault{{Field: "smtp_server", Rule: "is required, as the service has no default relay (SMTP_SERVER)"}}
 	}
-	if err := e.cfg.Pool.Rules.CheckRelay(r.Host, r.Port); err != nil {
+	if err := e.cfg.Session.Rules.CheckRelay(r.Host, r.Port); err != nil {
 		ce, ok := asCampaignError(err)
 		if !ok || len(ce.Faults) == 0 {
 			return []campaign.Fault{{Field: "smtp_server", Rule: err.Error()}}
@@ -190,6 +199,21 @@ func checkOptions(s Submission) (faults []campaign.Fault) {
 	}
 	if len(s.Audience.Addresses) > 0 && len(s.Audience.Tags) > 0 {
 		fault("recipients", "must not come together with tags")
+	}
+	return faults
+}
+
+// checkCourse checks when to send and with what promise.
+func checkCourse(s Submission, now time.Time) (faults []campaign.Fault) {
+	if s.Promise != "" && !slices.Contains(campaign.Promises, s.Promise) {
+		faults = append(faults, campaign.Fault{Field: "delivery", Rule: fmt.Sprintf("must be one of %v", campaign.Promises)})
+	}
+	switch {
+	case s.SendAt.IsZero():
+	case !s.SendAt.After(now):
+		faults = append(faults, campaign.Fault{Field: "send_at", Rule: "must be in the future; leave it out to send at once"})
+	case s.SendAt.Sub(now) > maxAhead:
+		faults = append(faults, campaign.Fault{Field: "send_at", Rule: "must be within a year"})
 	}
 	return faults
 }

@@ -2,9 +2,9 @@ package engine
 
 import "sync"
 
-// window bounds the messages that the relays have acknowledged and the store
-// has not yet recorded: a crash repeats them. What is in flight on a
-// connection when the window fills may still be acknowledged.
+// window counts what a crash may repeat or leave in doubt, and bounds it:
+// messages that the relays have acknowledged and the store has not yet
+// recorded, or the intents of at-most-once campaigns.
 type window struct {
 	limit int
 
@@ -15,14 +15,25 @@ type window struct {
 
 func newWindow(limit int) *window { return &window{limit: limit, freed: make(chan struct{})} }
 
-// add counts an acknowledged message.
+// add counts one more, whether there is room or not: what a relay has
+// acknowledged cannot be undone. What is in flight on a connection when the
+// window fills comes on top of its limit.
 func (w *window) add() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.count++
 }
 
-// done takes n recorded messages, or ones given up with their lease, out.
+// take counts up to n more, as far as there is room, and says how many.
+func (w *window) take(n int) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n = max(min(n, w.limit-w.count), 0)
+	w.count += n
+	return n
+}
+
+// done takes n out.
 func (w *window) done(n int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -34,8 +45,8 @@ func (w *window) done(n int) {
 	}
 }
 
-// room gives nil when another message may be sent, else a channel that is
-// closed when that changes.
+// room gives nil when there is room, else a channel that is closed when that
+// changes.
 func (w *window) room() <-chan struct{} {
 	w.mu.Lock()
 	defer w.mu.Unlock()

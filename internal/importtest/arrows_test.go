@@ -30,6 +30,14 @@ var arrows = map[string]row{
 	"internal/store/dynamo/dynamotest": {},
 	"internal/store/storetest":         {imports: []string{"internal/campaign", "internal/store"}},
 
+	"internal/budget": {
+		imports: []string{"internal/campaign", "internal/store"},
+		tests:   []string{"internal/store/bolt"},
+	},
+	"internal/lane": {
+		imports: []string{"internal/budget", "internal/campaign", "internal/mailer"},
+		tests:   []string{"internal/mailer/smtptest", "internal/store"},
+	},
 	"internal/mailer": {
 		imports: []string{"internal/campaign"},
 		tests:   []string{"internal/mailer/smtptest"},
@@ -37,7 +45,7 @@ var arrows = map[string]row{
 	"internal/mailer/smtptest": {},
 
 	"internal/engine": {
-		imports: []string{"internal/campaign", "internal/mailer", "internal/store"},
+		imports: []string{"internal/budget", "internal/campaign", "internal/lane", "internal/mailer", "internal/store"},
 		tests:   []string{"internal/mailer/smtptest", "internal/seal", "internal/store/bolt", "internal/store/storetest"},
 	},
 	"internal/api": {
@@ -46,7 +54,7 @@ var arrows = map[string]row{
 	},
 	"internal/app": {
 		imports: []string{
-			"internal/api", "internal/campaign", "internal/config", "internal/engine", "internal/mailer",
+			"internal/api", "internal/budget", "internal/campaign", "internal/config", "internal/engine", "internal/mailer",
 			"internal/seal", "internal/store", "internal/store/bolt", "internal/store/dynamo",
 		},
 		tests: []string{
@@ -80,7 +88,7 @@ var homes = map[string][]string{
 	"net/smtp":                  {"internal/mailer"},
 	"github.com/xhit":           {"internal/mailer"},
 	"crypto/aes":                {"internal/seal"},
-	"github.com/rs/zerolog":     {"internal/api", "internal/app", "internal/engine", "cmd/server", "cmd/demo"},
+	"github.com/rs/zerolog":     {"internal/api", "internal/app", "internal/budget", "internal/engine", "internal/lane", "cmd/server", "cmd/demo"},
 	"github.com/jhillyerd":      {"cmd/demo"}, // reads what its relay caught, as a MIME parser that is not ours
 	"testing":                   {},
 	"go.uber.org/goleak":        {},

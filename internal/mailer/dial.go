@@ -26,10 +26,13 @@ func Dial(ctx context.Context, relay Relay, opts Options) (*Session, error) {
 		return nil, failure
 	}
 	s := newSession(relay, opts, conn)
-	stop := s.watch(ctx)
-	if err := s.settle(ctx, stop, s.open(opts)); err != nil {
+	s.line.begin(ctx)
+	if err := s.settle(ctx, s.open(opts)); err != nil {
 		s.Close()
 		return nil, err
+	}
+	if opts.StepByStep {
+		s.ext.pipelining = false
 	}
 	if s.broken { // interrupted at the last moment
 		return nil, s.lost(StageDial, ctx.Err())
@@ -41,20 +44,20 @@ func Dial(ctx context.Context, relay Relay, opts Options) (*Session, error) {
 }
 
 func newSession(relay Relay, opts Options, conn net.Conn) *Session {
-	br := bufio.NewReaderSize(conn, readBuffer)
-	s := &Session{
+	from := &arrival{Conn: conn}
+	br := bufio.NewReaderSize(from, readBuffer)
+	return &Session{
 		relay:    relay,
 		timeouts: opts.Timeouts.withDefaults(),
 		observer: opts.Observer,
 		line:     &line{conn: conn},
 		raw:      conn,
+		conn:     conn,
 		br:       br,
-		bw:       bufio.NewWriterSize(conn, writeBuffer),
+		arrival:  from,
 		replies:  newReplyReader(br),
 		asked:    time.Now(),
 	}
-	s.interrupt = s.line.interrupt
-	return s
 }
 
 // connect makes the TCP connection. The Rules are applied to the host as it

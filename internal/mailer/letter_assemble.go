@@ -1,6 +1,7 @@
 package mailer
 
 import (
+	"crypto/sha256"
 	"slices"
 	"strings"
 	"time"
@@ -17,12 +18,15 @@ const (
 	pieceSubject                    // a subject with placeholders
 	pieceMessageID                  // the Message-ID
 	pieceValue                      // a placeholder in a body
+	pieceFile                       // an attachment's body, which all messages share
 )
 
 // piece is one step of rendering.
 type piece struct {
 	kind  pieceKind
 	fixed []byte
+	// sum is the SHA-256 of an attachment's body.
+	sum *[sha256.Size]byte
 	// column is the one behind fixed octets, for a value that follows.
 	column  int
 	value   value
@@ -78,7 +82,7 @@ func (d *draft) assemble(s structure) *Letter {
 	a.body(d.html, true)
 	a.add(s.around[2])
 	for i, f := range d.content.Attachments {
-		a.large(encodeBase64(f.Data))
+		a.file(encodeBase64(f.Data))
 		a.add(s.around[i+3])
 	}
 	a.flush()
@@ -131,10 +135,11 @@ func (a *assembly) personal(p piece) {
 	a.letter.pieces = append(a.letter.pieces, p)
 }
 
-// large adds octets that are not to be copied.
-func (a *assembly) large(octets []byte) {
+// file adds an attachment's body, which is never copied and is hashed once.
+func (a *assembly) file(octets []byte) {
 	a.flush()
-	a.letter.pieces = append(a.letter.pieces, piece{kind: pieceFixed, fixed: octets})
+	sum := sha256.Sum256(octets)
+	a.letter.pieces = append(a.letter.pieces, piece{kind: pieceFile, fixed: octets, sum: &sum})
 }
 
 // flush ends the run of fixed octets. What follows a value is encoded from

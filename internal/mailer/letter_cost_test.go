@@ -31,7 +31,8 @@ func TestRenderCost(t *testing.T) { //nolint:paralleltest // AllocsPerRun counts
 	if n := len(m.Segments()); m.Size() < 1500 || n > 4 {
 		t.Errorf("%d octets in %d segments", m.Size(), n)
 	}
-	if n := testing.AllocsPerRun(100, func() { _ = l.Render(&m, r, "id@example.com") }); n > 0 {
+	_ = m.Digest()
+	if n := testing.AllocsPerRun(100, func() { _ = l.Render(&m, r, "id@example.com"); _ = m.Digest() }); n > 0 {
 		t.Errorf("%v allocations a message", n)
 	}
 }
@@ -112,6 +113,19 @@ func BenchmarkRender(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(m.Size()), "octets/message")
+}
+
+func BenchmarkDigest(b *testing.B) {
+	l, r := aLetterOf2KB(b)
+	var m Message
+	if err := l.Render(&m, r, "id@example.com"); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	b.SetBytes(m.Size())
+	for b.Loop() {
+		m.Digest()
+	}
 }
 
 func BenchmarkMessageID(b *testing.B) {

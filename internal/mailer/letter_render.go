@@ -2,6 +2,7 @@ package mailer
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"fmt"
 	"strings"
 	"unicode/utf8"
@@ -32,6 +33,7 @@ const (
 type mark struct {
 	end    int // of the scratch octets before the segment
 	shared []byte
+	file   *[sha256.Size]byte // the segment's SHA-256 where it is an attachment's body
 }
 
 // Render makes the message for a recipient, whose values are those of
@@ -70,9 +72,10 @@ func (m *Message) reset() {
 	}
 	clear(m.marks)
 	clear(m.segments)
+	clear(m.files)
 	*m = Message{
-		segments: m.segments[:0], scratch: m.scratch[:0],
-		marks: m.marks[:0], text: m.text[:0],
+		segments: m.segments[:0], scratch: m.scratch[:0], files: m.files[:0],
+		marks: m.marks[:0], text: m.text[:0], digester: m.digester,
 	}
 }
 
@@ -84,7 +87,10 @@ func (m *Message) finish() {
 		if k.end > start {
 			m.segments = append(m.segments, m.scratch[start:k.end:k.end])
 		}
-		if len(k.shared) > 0 {
+		if k.file != nil {
+			m.files = append(m.files, fileSegment{index: len(m.segments), sum: k.file})
+		}
+		if len(k.shared) > 0 || k.file != nil {
 			m.segments = append(m.segments, k.shared)
 		}
 		m.size += int64(k.end-start) + int64(len(k.shared))
@@ -106,6 +112,8 @@ func (w *renderer) piece(p *piece, messageID string) error {
 	switch p.kind {
 	case pieceFixed:
 		w.fixed(p)
+	case pieceFile:
+		w.share(p)
 	case pieceTo:
 		return w.to()
 	case pieceSubject:
@@ -126,7 +134,12 @@ func (w *renderer) fixed(p *piece) {
 		w.enc.out = append(w.enc.out, p.fixed...)
 		return
 	}
-	w.message.marks = append(w.message.marks, mark{end: len(w.enc.out), shared: p.fixed})
+	w.share(p)
+}
+
+// share adds a piece as a segment of its own, which is the letter's.
+func (w *renderer) share(p *piece) {
+	w.message.marks = append(w.message.marks, mark{end: len(w.enc.out), shared: p.fixed, file: p.sum})
 }
 
 // of gives a placeholder's text.

@@ -1,12 +1,12 @@
 // Package mailer is what goes over the wire: letters compiled once per
-// campaign and spliced per recipient, relays and where they may be, pooled
+// campaign and spliced per recipient, relays and where they may be, pipelined
 // SMTP sessions, and what a relay's replies mean.
 //
 // It speaks SMTP (RFC 5321) with STARTTLS (RFC 3207), AUTH (RFC 4954, with
-// PLAIN of RFC 4616, LOGIN, and CRAM-MD5 of RFC 2195), SIZE (RFC 1870),
-// enhanced status codes (RFC 3463, RFC 2034) and SMTPUTF8 (RFC 6531), and
-// writes MIME (RFC 2045 to 2047, RFC 2231) and RFC 5322 messages that are
-// 7-bit throughout.
+// PLAIN of RFC 4616, LOGIN, and CRAM-MD5 of RFC 2195), PIPELINING (RFC 2920),
+// SIZE (RFC 1870), enhanced status codes (RFC 3463, RFC 2034) and SMTPUTF8
+// (RFC 6531), and writes MIME (RFC 2045 to 2047, RFC 2231) and RFC 5322
+// messages that are 7-bit throughout.
 //
 // Whether and when to send is the engine's to say, not this package's.
 package mailer
@@ -49,10 +49,20 @@ func (r Relay) GoString() string { return "mailer.Relay{" + r.String() + "}" }
 type Envelope struct {
 	From string
 	To   string
+	// MayBegin, when set, is asked right before MAIL is written. Its error keeps
+	// the message from being begun and comes back as the cause of a ScopeSession
+	// failure.
+	MayBegin func() error
 	// MayCommit, when set, is asked before MAIL and once more right before the
 	// final dot. Its error keeps the message from being handed over and comes
 	// back as the cause of a ScopeSession failure.
 	MayCommit func() error
+}
+
+// Mail is a message with its envelope.
+type Mail struct {
+	Envelope
+	Message *Message
 }
 
 // Stage is where in a session something happened.
@@ -160,6 +170,9 @@ type Message struct {
 	ID string
 	// segments are shared ones of the letter and personal ones in scratch.
 	segments net.Buffers
+	// files are those of the segments that are attachments' bodies, in order.
+	files    []fileSegment
+	digester digester
 	scratch  []byte
 	size     int64
 	smtputf8 bool

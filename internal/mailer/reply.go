@@ -41,6 +41,13 @@ type replyReader struct {
 
 func newReplyReader(br *bufio.Reader) *replyReader { return &replyReader{br: br} }
 
+// ready says whether a whole reply of one line has come already.
+func (r *replyReader) ready() bool {
+	octets, _ := r.br.Peek(r.br.Buffered())
+	end := bytes.IndexByte(octets, '\n')
+	return end >= 0 && (end <= 3 || octets[3] != '-')
+}
+
 // read reads one reply of one or several lines. Errors are errReplyMalformed,
 // errReplyTooLong and those of the connection.
 func (r *replyReader) read() (rawReply, error) {

@@ -6,6 +6,7 @@ const (
 	codeTooMany          = 432 // 4.3.2 of Exchange Online: too many connections
 	codeStorage          = 452 // too many recipients or no space
 	codeUnavailable      = 454 // RFC 3207, RFC 4954; SES: a rate limit
+	codeBadSequence      = 503 // RFC 5321: bad sequence of commands
 	codeAuthRequired     = 530 // RFC 4954
 	codeAuthTooWeak      = 534 // RFC 4954
 	codeAuthInvalid      = 535 // RFC 4954

@@ -2,8 +2,8 @@ package mailer
 
 import (
 	"bufio"
+	"bytes"
 	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -12,136 +12,53 @@ import (
 	"time"
 )
 
-// Options are how sessions are opened and bounded. The zero value is usable.
-type Options struct {
-	Rules Rules
-	// LocalName is what EHLO says: a domain or an address literal. When empty
-	// it is the system's host name where that is a full domain, and else the
-	// connection's own address as a literal (RFC 5321 4.1.4).
-	LocalName string
-	// RootCAs are the authorities that may sign a relay's certificate; the
-	// system's when nil.
-	RootCAs  *x509.CertPool
-	Timeouts Timeouts
-	// Resolver finds a relay's addresses; net.DefaultResolver when nil.
-	Resolver *net.Resolver
-	// Observer is told what happens, for metrics; nil for nobody.
-	Observer Observer
-}
-
-// Observer is told what happens in sessions, from several goroutines.
-type Observer interface {
-	// ConnectionOpened: a session stands, TLS and AUTH included.
-	ConnectionOpened()
-	// Failed: a dial, a stage of opening, or a message failed. A failure at
-	// StageAuth is one of authentication.
-	Failed(*Error)
-	// Replied: a reply of the stage took so long to come, counted from the
-	// write that asked for it.
-	Replied(Stage, time.Duration)
-}
-
-// Timeouts bound how long each step may take. Zero members have the defaults
-// named, which are the least that RFC 5321 4.5.3.2 wants a client to wait.
-type Timeouts struct {
-	Connect  time.Duration // name resolution and TCP: 30 s
-	Greeting time.Duration // 5 min
-	Hello    time.Duration // 5 min
-	TLS      time.Duration // STARTTLS, and the handshake: 2 min each
-	Auth     time.Duration // each step of AUTH: 2 min
-	Mail     time.Duration // 5 min
-	Rcpt     time.Duration // 5 min
-	Data     time.Duration // DATA to its 354: 2 min
-	Block    time.Duration // writing 256 KB of a message: 3 min
-	Dot      time.Duration // the final dot to its reply: 10 min
-	Quit     time.Duration // QUIT to the end of the connection: 1 s
-	Longest  time.Duration // bounds all of them; 0 for no further bound
-}
-
-func (t Timeouts) withDefaults() Timeouts {
-	for _, d := range []struct {
-		timeout *time.Duration
-		value   time.Duration
-	}{
-		{&t.Connect, 30 * time.Second},
-		{&t.Greeting, 5 * time.Minute},
-		{&t.Hello, 5 * time.Minute},
-		{&t.TLS, 2 * time.Minute},
-		{&t.Auth, 2 * time.Minute},
-		{&t.Mail, 5 * time.Minute},
-		{&t.Rcpt, 5 * time.Minute},
-		{&t.Data, 2 * time.Minute},
-		{&t.Block, 3 * time.Minute},
-		{&t.Dot, 10 * time.Minute},
-		{&t.Quit, time.Second},
-	} {
-		if *d.timeout <= 0 {
-			*d.timeout = d.value
-		}
-		if t.Longest > 0 {
-			*d.timeout = min(*d.timeout, t.Longest)
-		}
-	}
-	return t
-}
-
-// of is the time-out of waiting for a stage's reply.
-func (t *Timeouts) of(stage Stage) time.Duration {
-	switch stage {
-	case StageGreeting:
-		return t.Greeting
-	case StageHello:
-		return t.Hello
-	case StageTLS:
-		return t.TLS
-	case StageAuth:
-		return t.Auth
-	case StageRcpt:
-		return t.Rcpt
-	case StageData:
-		return t.Data
-	case StageContent:
-		return t.Block
-	case StageDot:
-		return t.Dot
-	default:
-		return t.Mail
-	}
-}
-
-// Sizes of a session's buffers. A message up to writeBuffer goes out in one
-// write; a larger one in blocks.
+// Sizes of a session's buffers. What is left of a message up to maxTail goes
+// out in one write with the final dot and the next envelope, which makes one
+// TLS record; what a larger one has before that goes out in blocks.
 const (
 	writeBuffer  = 16 << 10
 	readBuffer   = 4 << 10
+	maxTail      = 15 << 10
 	contentBlock = 256 << 10
 )
 
 // Session is one SMTP connection to a relay, ready to send. One goroutine at
-// a time uses it.
+// a time uses it, and ends it by Quit or Close.
 type Session struct {
 	relay    Relay
 	timeouts Timeouts
 	observer Observer
 	line     *line
-	// interrupt is line.interrupt, kept so as not to make it for each message.
-	interrupt func()
-	raw       net.Conn // below TLS
-	tls       bool
-	ext       extensions
-	bw        *bufio.Writer
-	br        *bufio.Reader
-	replies   *replyReader
+	raw      net.Conn // below TLS
+	conn     net.Conn // the TLS connection where there is one
+	tls      bool
+	ext      extensions
+	// out gathers what the next write takes.
+	out     []byte
+	br      *bufio.Reader
+	arrival *arrival
+	replies *replyReader
 	// asked is when the command was written whose reply is awaited (the
-	// connection made, for the greeting); kept for
-	// the observer only.
+	// connection made, for the greeting).
 	asked time.Time
+	// ahead is the message whose envelope the relay has and whose replies have
+	// not been read; nil for none.
+	ahead *Mail
 	// dirty: a transaction was begun and neither sent nor reset.
 	dirty bool
+	// ending: nothing can be written any more, and one reply may still come.
+	ending bool
 	// broken: the connection cannot be used any more and is closed.
-	broken bool
+	broken    bool
+	outOfStep bool
 	// sent counts the messages that the relay took.
 	sent int
+	// sender is the From of the last envelope that was sound, and last the
+	// reply to the last message with its text as it came: both are mostly the
+	// same for the next.
+	sender   sender
+	last     Reply
+	lastText []byte
 	// vector and blocks are used for writing large messages.
 	vector []([]byte)
 	blocks net.Buffers
@@ -153,34 +70,48 @@ func (s *Session) Usable() bool { return !s.broken }
 // Sent is the number of messages that the relay took on this session.
 func (s *Session) Sent() int { return s.sent }
 
+// OutOfStep says that the relay, which offers PIPELINING, lost step with what
+// was pipelined: it answered more or other than was asked, or not at all. The
+// session is over. The next one to this relay does better with
+// Options.StepByStep.
+func (s *Session) OutOfStep() bool { return s.outOfStep }
+
 // Close ends the connection at once, without QUIT.
 func (s *Session) Close() {
 	s.broken = true
+	s.ahead = nil
+	s.line.release()
 	_ = s.raw.Close()
 }
 
 // Quit ends the session politely: QUIT, then waiting, within Timeouts.Quit,
 // until the relay has closed the connection, so that the relay does not count
-// it any more.
+// it any more. Behind an envelope that is ahead, QUIT would be content: the
+// connection is closed.
 func (s *Session) Quit() {
 	defer s.Close()
-	if s.broken {
+	if s.broken || s.ahead != nil {
 		return
 	}
-	s.line.arm(s.timeouts.Quit)
-	_, _ = s.bw.WriteString("QUIT\r\n")
-	if s.bw.Flush() == nil {
+	s.out = append(s.out[:0], "QUIT\r\n"...)
+	if _, err := s.write(s.timeouts.Quit); err == nil {
+		s.line.armRead(s.timeouts.Quit)
 		_, _ = io.Copy(io.Discard, s.br)
 	}
 }
 
-// flush writes what was queued, for the stage.
+// write writes what was gathered within the time d, and says how much of it
+// the system took.
+func (s *Session) write(d time.Duration) (int, error) {
+	s.asked = s.line.armWrite(d)
+	n, err := s.conn.Write(s.out)
+	s.out = s.out[:0]
+	return n, err
+}
+
+// flush writes the commands that were gathered, for the stage.
 func (s *Session) flush(stage Stage) *Error {
-	s.line.arm(s.timeouts.of(stage))
-	if s.observer != nil {
-		s.asked = time.Now()
-	}
-	if err := s.bw.Flush(); err != nil {
+	if _, err := s.write(s.timeouts.of(stage)); err != nil {
 		return s.lost(stage, err)
 	}
 	return nil
@@ -188,34 +119,53 @@ func (s *Session) flush(stage Stage) *Error {
 
 // expect reads the reply of a stage, which must be of the class (2 for 2yz).
 func (s *Session) expect(stage Stage, class int) (rawReply, *Error) {
-	if s.br.Buffered() == 0 {
-		s.line.arm(s.timeouts.of(stage))
-	}
-	r, err := s.replies.read()
+	r, err := s.await(s.timeouts.of(stage))
 	if err != nil {
 		return rawReply{}, s.lost(stage, err)
 	}
 	if s.observer != nil {
-		s.observer.Replied(stage, time.Since(s.asked))
+		s.observer.Replied(stage, max(s.arrival.last.Sub(s.asked), 0))
 	}
 	if r.class() == class {
 		return r, nil
 	}
 	refusal := classify(stage, r.reply())
 	if refusal.Scope == ScopeSession {
+		if refusal.Code != codeShuttingDown {
+			s.misstep()
+		}
 		s.Close()
 	}
 	return r, refusal
 }
 
+// await reads a reply, which has the time d to come.
+func (s *Session) await(d time.Duration) (rawReply, error) {
+	if !s.replies.ready() {
+		s.line.armRead(d)
+	}
+	return s.replies.read()
+}
+
+// misstep notes that a relay lost step with what was pipelined.
+func (s *Session) misstep() { s.outOfStep = s.outOfStep || s.ext.pipelining }
+
 // command writes one command and reads its reply.
 func (s *Session) command(stage Stage, class int, text string) (rawReply, *Error) {
-	_, _ = s.bw.WriteString(text)
-	_, _ = s.bw.WriteString("\r\n") // a failure shows at the flush
+	s.out = append(append(s.out[:0], text...), "\r\n"...)
 	if err := s.flush(stage); err != nil {
 		return rawReply{}, err
 	}
 	return s.expect(stage, class)
+}
+
+// positive is the Reply that a positive answer to a message makes.
+func (s *Session) positive(r rawReply) Reply {
+	if r.code != s.last.Code || !bytes.Equal(r.text, s.lastText) {
+		s.last = r.reply()
+		s.lastText = append(s.lastText[:0], r.text...)
+	}
+	return s.last
 }
 
 // lost makes an Error of a failure of the connection, which is over with it.
@@ -232,7 +182,8 @@ func (s *Session) lost(stage Stage, cause error) *Error {
 		e.Text = fmt.Sprintf("the relay did not answer within %s", s.timeouts.of(stage))
 	case errors.Is(cause, io.EOF):
 		e.Text = "the relay closed the connection"
-	case errors.Is(cause, errReplyMalformed), errors.Is(cause, errReplyTooLong):
+	case isMalformed(cause):
+		s.misstep()
 		e.Text = cause.Error()
 	default:
 		e.Text = "the connection broke: " + cause.Error()
@@ -240,14 +191,15 @@ func (s *Session) lost(stage Stage, cause error) *Error {
 	return e
 }
 
-// watch interrupts the session when the context ends, until stop is called.
-func (s *Session) watch(ctx context.Context) (stop func() bool) {
-	return context.AfterFunc(ctx, s.interrupt)
+// isMalformed: what came is no reply.
+func isMalformed(cause error) bool {
+	return errors.Is(cause, errReplyMalformed) || errors.Is(cause, errReplyTooLong)
 }
 
-// settle ends a watch and gives the Error as it is to be returned.
-func (s *Session) settle(ctx context.Context, stop func() bool, e *Error) error {
-	if !stop() {
+// settle ends a call that ctx may have interrupted, and gives the Error as it
+// is to be returned.
+func (s *Session) settle(ctx context.Context, e *Error) error {
+	if s.line.end() {
 		s.Close()
 		if e != nil && e.Code == 0 {
 			e = interrupted(ctx, e)
@@ -272,4 +224,16 @@ func interrupted(ctx context.Context, e *Error) *Error {
 	e.Text = "interrupted: " + context.Cause(ctx).Error()
 	e.Err = ctx.Err()
 	return e
+}
+
+// arrival is a connection that notes when it last brought something.
+type arrival struct {
+	net.Conn
+	last time.Time
+}
+
+func (a *arrival) Read(p []byte) (int, error) {
+	n, err := a.Conn.Read(p)
+	a.last = time.Now()
+	return n, err
 }

@@ -3,8 +3,12 @@ package mailer
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"net"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -71,6 +75,8 @@ var (
 	aMessage   = message("Subject: hello\n\nHello\n")
 )
 
+func mailOf(env Envelope, msg *Message) *Mail { return &Mail{Envelope: env, Message: msg} }
+
 // asError is the *Error in err.
 func asError(t testing.TB, err error) *Error {
 	t.Helper()
@@ -93,7 +99,7 @@ func expectError(t testing.TB, err error, want Error) {
 
 func mustSend(t testing.TB, s *Session) {
 	t.Helper()
-	reply, err := s.Send(t.Context(), anEnvelope, aMessage)
+	reply, err := s.Send(t.Context(), mailOf(anEnvelope, aMessage), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +114,7 @@ func attempt(ctx context.Context, relay Relay, opts Options) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	_, err = s.Send(ctx, anEnvelope, aMessage)
+	_, err = s.Send(ctx, mailOf(anEnvelope, aMessage), nil)
 	return s, err
 }
 
@@ -122,7 +128,128 @@ func waitFor(t testing.TB, c <-chan struct{}, what string) {
 	}
 }
 
-// closable is a connection that is there only to be closed.
-type closable struct{ net.Conn }
+// mails makes n messages that differ in recipient and content.
+func mails(n int) []*Mail {
+	all := make([]*Mail, n)
+	for i := range all {
+		all[i] = mailOf(Envelope{From: "from@a.test", To: recipientNo(i)}, message(textNo(i)))
+	}
+	return all
+}
 
-func (closable) Close() error { return nil }
+func recipientNo(i int) string { return fmt.Sprintf("to%d@b.test", i) }
+func textNo(i int) string      { return fmt.Sprintf("Subject: no. %d\n\nHello %d\n", i, i) }
+
+// octetsNo is the i-th message as a relay gets it.
+func octetsNo(i int) string { return strings.ReplaceAll(textNo(i), "\n", "\r\n") }
+
+// afterMessages lets a hook act on connections that carried n messages.
+func afterMessages(n int, h smtptest.Hook) smtptest.Hook {
+	return func(e smtptest.Event) smtptest.Action {
+		if e.Messages != n {
+			return smtptest.Action{}
+		}
+		return h(e)
+	}
+}
+
+// scripted is a relay that greets, offers PIPELINING, and then answers what it
+// reads (each write of a client is one read, for small ones on loopback) with
+// the octets of answer, which may be none; it closes the connection when more
+// is false.
+func scripted(t testing.TB, answer func(got string) (octets string, more bool)) Relay {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var conns sync.WaitGroup
+	conns.Go(func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			conns.Go(func() { play(conn, answer) })
+		}
+	})
+	t.Cleanup(func() {
+		_ = listener.Close()
+		conns.Wait()
+	})
+	at, ok := listener.Addr().(*net.TCPAddr)
+	if !ok {
+		t.Fatal(listener.Addr())
+	}
+	return Relay{Host: at.IP.String(), Port: at.Port}
+}
+
+func play(conn net.Conn, answer func(string) (string, bool)) {
+	defer func() { _ = conn.Close() }()
+	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+	_, _ = io.WriteString(conn, "220 scripted.test\r\n")
+	buf := make([]byte, 64<<10)
+	for more := true; more; {
+		n, err := conn.Read(buf)
+		if err != nil {
+			return
+		}
+		octets := "250-scripted.test\r\n250 PIPELINING\r\n"
+		if got := string(buf[:n]); !strings.HasPrefix(got, "EHLO") {
+			octets, more = answer(got)
+		}
+		if _, err := io.WriteString(conn, octets); err != nil {
+			return
+		}
+	}
+}
+
+func dialScripted(t testing.TB, to Relay) *Session {
+	t.Helper()
+	rules, err := ParseRules([]string{"127.0.0.0/8"}, []int{to.Port})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := Dial(t.Context(), to, Options{Rules: rules, LocalName: "client.test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	return s
+}
+
+// waitUntil polls for what other ends of connections do.
+func waitUntil(t testing.TB, what func() bool) {
+	t.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(10 * time.Second); !what(); <-tick.C {
+		if time.Now().After(end) {
+			t.Fatal("it did not come to pass")
+		}
+	}
+}
+
+// recorder is an Observer.
+type recorder struct {
+	opened  atomic.Int64
+	mu      sync.Mutex
+	failed  []Stage
+	replies map[Stage]int
+}
+
+func (r *recorder) ConnectionOpened() { r.opened.Add(1) }
+
+func (r *recorder) Failed(e *Error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.failed = append(r.failed, e.Stage)
+}
+
+func (r *recorder) Replied(stage Stage, took time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if took > 0 && took < time.Minute {
+		r.replies[stage]++
+	}
+}

@@ -3,58 +3,145 @@ package mailer
 import (
 	"context"
 	"fmt"
-	"net"
-	"strconv"
-	"time"
 )
 
-// envelope is an Envelope as it goes over the wire.
-type envelope struct {
-	from, to string
-	size     int64
-	smtpUTF8 bool
-}
-
-// Send hands one message over and gives the relay's 250. Errors are *Error;
-// once ctx ends they wrap its error. After a refusal the session goes on, and
+// Send hands a message over and gives the relay's 250. Errors are *Error; once
+// ctx ends they wrap its error. After a refusal the session goes on, and
 // Usable says whether it does.
 //
-// Where the relay offers PIPELINING, MAIL, RCPT and DATA are one write.
-func (s *Session) Send(ctx context.Context, env Envelope, msg *Message) (Reply, error) {
+// Where the relay offers PIPELINING (RFC 2920), MAIL, RCPT and DATA are one
+// write, and those of next, which may be nil, go in the same write right
+// behind m's final dot, so that a message costs one round trip. Then Begun
+// says so of next, and the next call is Send for it, the same Mail with its
+// message as it was, or Drop. A next that may not begin, or that the relay
+// cannot be given, is simply not begun, and its own Send will say why.
+//
+// No more than m is ever with the relay and unanswered: of next it has the
+// envelope, never a final dot, so that a session that breaks leaves nobody in
+// doubt about next.
+func (s *Session) Send(ctx context.Context, m, next *Mail) (Reply, error) {
+	if s.ahead != nil && s.ahead != m {
+		s.Drop(ctx)
+	}
 	if s.broken {
 		return Reply{}, s.failed(&Error{Stage: StageMail, Scope: ScopeSession, Temporary: true, Text: "the session is closed"})
 	}
 	if err := ctx.Err(); err != nil {
+		s.abandon()
 		return Reply{}, s.failed(uncommitted(StageMail, err))
 	}
-	wire, failure := s.envelope(env, msg)
-	if failure == nil {
-		failure = mayCommit(env, StageMail)
-	}
-	if failure != nil {
-		return Reply{}, s.failed(failure)
-	}
-	stop := s.watch(ctx)
-	reply, failure := s.transact(&wire, env, msg)
-	return reply, s.settle(ctx, stop, failure)
+	s.line.begin(ctx)
+	reply, failure := s.transact(m, next)
+	return reply, s.settle(ctx, failure)
 }
 
-func (s *Session) transact(wire *envelope, env Envelope, msg *Message) (Reply, *Error) {
-	if err := s.begin(wire); err != nil {
+// Begun says whether m's envelope is with the relay already, by a Send whose
+// next it was.
+func (s *Session) Begun(m *Mail) bool { return m != nil && s.ahead == m }
+
+// Drop calls the envelope that is ahead off, if there is one. The session goes
+// on where the relay has refused it. Where it has not, it waits for content,
+// which only closing the connection keeps it from taking for a message: Usable
+// says which. The end of ctx interrupts it.
+func (s *Session) Drop(ctx context.Context) {
+	if s.ahead == nil {
+		return
+	}
+	if ctx.Err() != nil {
+		s.abandon()
+		return
+	}
+	s.line.begin(ctx)
+	s.callOff()
+	if s.line.end() {
+		s.Close()
+	}
+}
+
+func (s *Session) callOff() {
+	s.ahead = nil
+	if s.readAhead() == nil {
+		s.Close()
+	}
+	if s.broken || !s.dirty {
+		return
+	}
+	s.queueReset()
+	if s.flush(StageMail) == nil {
+		_ = s.resetDone() // closes the session where it fails
+	}
+}
+
+// abandon closes a session whose relay has an envelope that nothing follows.
+func (s *Session) abandon() {
+	if s.ahead != nil {
+		s.Close()
+	}
+}
+
+func (s *Session) transact(m, next *Mail) (Reply, *Error) {
+	if err := s.begin(m); err != nil {
 		return Reply{}, err
 	}
-	if err := s.writeMessage(env, msg); err != nil {
+	if err := s.commit(m, next); err != nil {
 		return Reply{}, err
 	}
 	return s.finish()
 }
 
-// mayCommit asks whether the message may still be handed over.
-func mayCommit(env Envelope, stage Stage) *Error {
-	if env.MayCommit == nil {
+// begin brings the relay to its 354. A refusal leaves the session ready for
+// the next message.
+func (s *Session) begin(m *Mail) *Error {
+	if s.ahead != nil {
+		s.ahead = nil
+		return s.readAhead()
+	}
+	wire, err := s.envelope(m)
+	if err != nil {
+		return err
+	}
+	if err := s.unasked(StageMail); err != nil {
+		return err
+	}
+	if s.ext.pipelining {
+		return s.beginPipelined(m, &wire)
+	}
+	return s.beginByStep(m, &wire)
+}
+
+// finish reads the reply to the final dot.
+func (s *Session) finish() (Reply, *Error) {
+	r, err := s.expect(StageDot, 2)
+	if s.ending {
+		s.Close()
+	}
+	if err != nil {
+		return Reply{}, err
+	}
+	s.sent++
+	return s.positive(r), nil
+}
+
+// mayBegin asks whether the message may be begun, right before that is done.
+func mayBegin(m *Mail) *Error {
+	if err := mayCommit(m, StageMail); err != nil {
+		return err
+	}
+	if m.MayBegin == nil {
 		return nil
 	}
-	if err := env.MayCommit(); err != nil {
+	if err := m.MayBegin(); err != nil {
+		return uncommitted(StageMail, err)
+	}
+	return nil
+}
+
+// mayCommit asks whether the message may still be handed over.
+func mayCommit(m *Mail, stage Stage) *Error {
+	if m.MayCommit == nil {
+		return nil
+	}
+	if err := m.MayCommit(); err != nil {
 		return uncommitted(stage, err)
 	}
 	return nil
@@ -65,274 +152,24 @@ func uncommitted(stage Stage, cause error) *Error {
 	return &Error{Stage: stage, Scope: ScopeSession, Temporary: true, Text: "not handed over: " + cause.Error(), Err: cause}
 }
 
-// envelope makes the envelope for the wire and checks it against what the
-// relay offers. Except for the sender's address, what does not fit fails this
-// recipient alone: messages of a campaign differ in size and in recipients'
-// addresses, and finding out costs the relay nothing.
-func (s *Session) envelope(env Envelope, msg *Message) (envelope, *Error) {
-	e := envelope{size: msg.Size()}
-	if limit := s.ext.maxSize; limit > 0 && e.size > limit {
-		return e, unsendable(fmt.Sprintf("the message has %d octets, and the relay takes at most %d", e.size, limit))
-	}
-	from, fromUTF8, err := s.path("sender", env.From)
-	if err != nil {
-		err.Scope = ScopeCampaign // every message has this sender
-		return e, err
-	}
-	to, toUTF8, err := s.path("recipient", env.To)
-	e.from, e.to, e.smtpUTF8 = from, to, fromUTF8 || toUTF8 || msg.SMTPUTF8()
-	if err == nil && e.smtpUTF8 && !s.ext.smtpUTF8 {
-		err = unsendable(fmt.Sprintf("an address in the header needs a relay with SMTPUTF8, which %s does not offer", s.relay.Addr()))
-	}
-	return e, err
-}
-
-// path makes an address ready for the wire; role is what it is called.
-func (s *Session) path(role, address string) (wire string, needsUTF8 bool, failure *Error) {
-	wire, needsUTF8, err := WireAddress(address)
-	if err != nil {
-		return "", false, unsendable(fmt.Sprintf("the %s's address %s", role, err))
-	}
-	if needsUTF8 && !s.ext.smtpUTF8 {
-		return "", false, unsendable(fmt.Sprintf("the %s's address needs a relay with SMTPUTF8, which %s does not offer",
-			role, s.relay.Addr()))
-	}
-	return wire, needsUTF8, nil
-}
-
-func unsendable(text string) *Error {
-	return &Error{Stage: StageMail, Scope: ScopeRecipient, Text: text}
-}
-
-// begin brings the relay to its 354: in one write where it pipelines, else
-// command by command. A refusal leaves the session ready for the next message.
-func (s *Session) begin(e *envelope) *Error {
-	if s.ext.pipelining {
-		return s.beginPipelined(e)
-	}
-	if s.dirty {
-		s.queueReset()
-		if err := s.flush(StageMail); err != nil {
-			return err
-		}
-		if err := s.resetDone(); err != nil {
-			return err
-		}
-	}
-	for _, step := range steps {
-		s.queue(step.stage, e)
-		if err := s.flush(step.stage); err != nil {
-			return err
-		}
-		if _, err := s.expect(step.stage, step.class); err != nil {
-			s.dirty = step.stage != StageMail
-			return err
-		}
-	}
-	return nil
-}
-
-// step is a command of the envelope and the class of its positive reply.
-type step struct {
-	stage Stage
-	class int
-}
-
-// steps is the envelope, in order.
-var steps = [...]step{{StageMail, 2}, {StageRcpt, 2}, {StageData, 3}}
-
-// beginPipelined writes the envelope as one group (RFC 2920 3.1). Every reply
-// of it is read; the first refusal is the one that says why.
-func (s *Session) beginPipelined(e *envelope) *Error {
-	wasDirty := s.dirty
-	if wasDirty {
-		s.queueReset()
-	}
-	for _, step := range steps {
-		s.queue(step.stage, e)
-	}
-	if err := s.flush(StageMail); err != nil {
-		return err
-	}
-	if wasDirty {
-		if err := s.resetDone(); err != nil {
-			return err
-		}
-	}
-	return s.readGroup()
-}
-
-func (s *Session) readGroup() *Error {
-	var refusal *Error
-	dataAccepted := false
-	for _, step := range steps {
-		_, err := s.expect(step.stage, step.class)
-		if s.broken {
-			return err
-		}
-		if err == nil {
-			dataAccepted = step.stage == StageData
-		} else if refusal == nil {
-			refusal = err
-		}
-	}
-	if refusal == nil {
+// unasked looks for a reply that came before anything asked for it. The reply
+// to the next command would be taken for that of the one behind it, and so a
+// message for taken that was not: the session is over. In the middle of a
+// message a relay may refuse the rest of it.
+func (s *Session) unasked(stage Stage) *Error {
+	if s.br.Buffered() == 0 {
 		return nil
 	}
-	s.dirty = true
-	if dataAccepted {
-		s.sendNothing()
-	}
-	return refusal
-}
-
-// sendNothing ends a message that the relay asks for although it has no
-// recipient: a lone dot, whose reply is of no interest (RFC 2920 3.1).
-func (s *Session) sendNothing() {
-	_, _ = s.bw.WriteString(".\r\n")
-	if s.flush(StageDot) != nil {
-		return
-	}
-	s.line.arm(s.timeouts.Dot)
-	if r, err := s.replies.read(); err != nil || r.code == codeShuttingDown {
-		s.Close()
-		return
-	}
-	s.dirty = false
-}
-
-func (s *Session) queueReset() { _, _ = s.bw.WriteString("RSET\r\n") }
-
-// resetDone reads the reply to RSET. A relay that refuses it is in a state
-// that nobody knows.
-func (s *Session) resetDone() *Error {
-	_, err := s.expect(StageMail, 2)
+	r, err := s.await(s.timeouts.Quit)
 	if err != nil {
-		s.Close()
-		err.Scope, err.Temporary = ScopeSession, true
-		return err
-	}
-	s.dirty = false
-	return nil
-}
-
-// queue puts one command of the envelope into the buffer. A failure to write
-// shows at the flush.
-func (s *Session) queue(stage Stage, e *envelope) {
-	w := s.bw
-	switch stage {
-	case StageMail:
-		_, _ = w.WriteString("MAIL FROM:<")
-		_, _ = w.WriteString(e.from)
-		_ = w.WriteByte('>')
-		if s.ext.size {
-			_, _ = w.WriteString(" SIZE=")
-			_, _ = w.Write(strconv.AppendInt(w.AvailableBuffer(), e.size, 10))
-		}
-		if e.smtpUTF8 {
-			_, _ = w.WriteString(" SMTPUTF8")
-		}
-	case StageRcpt:
-		_, _ = w.WriteString("RCPT TO:<")
-		_, _ = w.WriteString(e.to)
-		_ = w.WriteByte('>')
-	default:
-		_, _ = w.WriteString("DATA")
-	}
-	_, _ = w.WriteString("\r\n")
-}
-
-// finalDot ends a message whose last line is complete.
-const finalDot = ".\r\n"
-
-// writeMessage writes the message and its final dot, the latter only when it
-// may be committed. A short message and its dot are one write, with the
-// question right before it: nothing of it has to wait for the network.
-//
-// A failure to write is not ambiguous: the dot is the last of the octets, and
-// the system did not take them all.
-func (s *Session) writeMessage(env Envelope, msg *Message) *Error {
-	segments := msg.Segments()
-	if msg.Size()+int64(len(finalDot)) <= writeBuffer {
-		for _, segment := range segments {
-			_, _ = s.bw.Write(segment)
-		}
-	} else if err := s.writeBlocks(segments); err != nil {
-		return err
-	}
-	if err := mayCommit(env, StageContent); err != nil {
-		s.Close()
-		return err
-	}
-	_, _ = s.bw.WriteString(finalDot)
-	s.line.arm(s.timeouts.Block)
-	if s.observer != nil {
-		s.asked = time.Now()
-	}
-	if err := s.bw.Flush(); err != nil {
-		return s.cutOff(err)
-	}
-	return nil
-}
-
-// cutOff is a failure to write a message. A relay that has seen enough of it,
-// such as more than it takes, may have said so before it closed.
-func (s *Session) cutOff(cause error) *Error {
-	s.line.arm(s.timeouts.Quit)
-	r, err := s.replies.read()
-	if err != nil || r.class() < 4 {
-		return s.lost(StageContent, cause)
+		return s.lost(stage, err)
 	}
 	s.Close()
-	return classify(StageContent, r.reply())
-}
-
-// writeBlocks writes a large message block by block, each with its own
-// time-out; nothing is copied on a connection without TLS.
-func (s *Session) writeBlocks(segments net.Buffers) *Error {
-	s.vector = s.vector[:0]
-	room := contentBlock
-	for _, segment := range segments {
-		for len(segment) > 0 {
-			n := min(room, len(segment))
-			s.vector = append(s.vector, segment[:n])
-			segment = segment[n:]
-			if room -= n; room > 0 {
-				continue
-			}
-			if err := s.writeVector(); err != nil {
-				return err
-			}
-			room = contentBlock
-		}
+	refused := stage == StageContent && r.class() >= 4
+	if refused || r.code == codeShuttingDown {
+		return classify(stage, r.reply())
 	}
-	return s.writeVector()
-}
-
-func (s *Session) writeVector() *Error {
-	s.line.arm(s.timeouts.Block)
-	var err error
-	if s.tls {
-		for _, part := range s.vector {
-			_, err = s.bw.Write(part) // the buffer remembers a failure
-		}
-	} else {
-		s.blocks = s.vector
-		_, err = s.blocks.WriteTo(s.raw)
-	}
-	s.vector = s.vector[:0]
-	if err != nil {
-		return s.cutOff(err)
-	}
-	return nil
-}
-
-// finish reads the reply to the final dot.
-func (s *Session) finish() (Reply, *Error) {
-	r, err := s.expect(StageDot, 2)
-	if err != nil {
-		return Reply{}, err
-	}
-	s.sent++
-	return r.reply(), nil
+	s.misstep()
+	return &Error{Stage: stage, Scope: ScopeSession, Temporary: true,
+		Text: fmt.Sprintf("the relay answered %d where nothing was asked", r.code)}
 }

@@ -73,19 +73,20 @@ func TestLargeMessages(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(s.Close)
-		// Around the size up to which a message is one write, and above that of
-		// a block.
-		for _, size := range []int{writeBuffer - 5, writeBuffer - 3, writeBuffer - 2, writeBuffer, contentBlock, contentBlock + 2} {
+		// Around the size up to which a message is one write, and that above which
+		// what comes before is more than
+		// one block.
+		for _, size := range []int{maxTail - 2, maxTail, maxTail + 2, writeBuffer, maxTail + contentBlock, maxTail + contentBlock + 2} {
 			text := strings.Repeat("y", size-2-size%100) + strings.Repeat("\r\n", 1+size%100/2)
 			msg := &Message{segments: net.Buffers{[]byte(text[:9]), []byte(text[9:])}, size: int64(len(text))}
-			if _, err := s.Send(t.Context(), anEnvelope, msg); err != nil {
+			if _, err := s.Send(t.Context(), mailOf(anEnvelope, msg), nil); err != nil {
 				t.Fatal(err)
 			}
 			if got := relay.Messages(); string(got[len(got)-1].Data) != text {
 				t.Errorf("TLS %v, %d octets: other data", mode, size)
 			}
 		}
-		if _, err := s.Send(t.Context(), anEnvelope, largeMessage(3)); err != nil {
+		if _, err := s.Send(t.Context(), mailOf(anEnvelope, largeMessage(3)), nil); err != nil {
 			t.Fatal(err)
 		}
 		if got := relay.Messages(); got[len(got)-1].Size != 3<<20 {
@@ -225,10 +226,10 @@ func TestRefusedRecipientsSpoilNothing(t *testing.T) {
 			smtptest.RefuseRecipient("gone@b.test"), smtptest.Greylist(1))})
 		s := dialRelay(t, relay)
 		for range 3 {
-			_, err := s.Send(t.Context(), Envelope{From: "a@a.test", To: "gone@b.test"}, aMessage)
+			_, err := s.Send(t.Context(), mailOf(Envelope{From: "a@a.test", To: "gone@b.test"}, aMessage), nil)
 			expectError(t, err, Error{Stage: StageRcpt, Scope: ScopeRecipient, Code: 550, Enhanced: "5.1.1"})
 		}
-		_, err := s.Send(t.Context(), anEnvelope, aMessage)
+		_, err := s.Send(t.Context(), mailOf(anEnvelope, aMessage), nil)
 		expectError(t, err, Error{Stage: StageRcpt, Scope: ScopeRecipient, Code: 451, Enhanced: "4.7.1", Temporary: true})
 		mustSend(t, s)
 		mustSend(t, s)
@@ -248,7 +249,7 @@ func TestMailboxFullIsTemporaryAtRcptOnly(t *testing.T) {
 		smtptest.StageMail: false, smtptest.StageRcpt: true, smtptest.StageData: false, smtptest.StageDot: false,
 	} {
 		relay := startRelay(t, smtptest.Config{Hook: smtptest.At(at, smtptest.Reply("552 5.2.2 full"))})
-		_, err := dialRelay(t, relay).Send(t.Context(), anEnvelope, aMessage)
+		_, err := dialRelay(t, relay).Send(t.Context(), mailOf(anEnvelope, aMessage), nil)
 		expectError(t, err, Error{Stage: stagesOf[at], Scope: ScopeRecipient, Code: 552, Enhanced: "5.2.2", Temporary: temporary})
 	}
 }
@@ -268,7 +269,7 @@ func TestDataAcceptedWithoutRecipient(t *testing.T) {
 				smtptest.Times(1, smtptest.At(smtptest.StageDot, dot)),
 			)})
 			s := dialRelay(t, relay)
-			_, err := s.Send(t.Context(), Envelope{From: "a@a.test", To: "gone@b.test"}, aMessage)
+			_, err := s.Send(t.Context(), mailOf(Envelope{From: "a@a.test", To: "gone@b.test"}, aMessage), nil)
 			expectError(t, err, Error{Stage: StageRcpt, Scope: ScopeRecipient, Code: 550, Enhanced: "5.1.1"})
 			mustSend(t, s)
 			if relay.CountTo("gone@b.test") != 0 || relay.CountTo("to@b.test") != 1 {
@@ -285,7 +286,7 @@ func TestDataAcceptedWithoutRecipient(t *testing.T) {
 func TestLostReplyIsAmbiguous(t *testing.T) {
 	t.Parallel()
 	relay := startRelay(t, smtptest.Config{Hook: smtptest.At(smtptest.StageAccepted, smtptest.Close())})
-	_, err := dialRelay(t, relay).Send(t.Context(), anEnvelope, aMessage)
+	_, err := dialRelay(t, relay).Send(t.Context(), mailOf(anEnvelope, aMessage), nil)
 	expectError(t, err, Error{Stage: StageDot, Scope: ScopeSession, Temporary: true, Ambiguous: true})
 	if relay.Count() != 1 {
 		t.Error("the relay did not take it")
@@ -295,7 +296,7 @@ func TestLostReplyIsAmbiguous(t *testing.T) {
 func TestUnclearReplyToTheDotIsAmbiguous(t *testing.T) {
 	t.Parallel()
 	relay := startRelay(t, smtptest.Config{Hook: smtptest.At(smtptest.StageDot, smtptest.Reply("354 what"))})
-	_, err := dialRelay(t, relay).Send(t.Context(), anEnvelope, aMessage)
+	_, err := dialRelay(t, relay).Send(t.Context(), mailOf(anEnvelope, aMessage), nil)
 	expectError(t, err, Error{Stage: StageDot, Scope: ScopeSession, Code: 354, Temporary: true, Ambiguous: true})
 }
 
@@ -344,7 +345,7 @@ func TestTimeoutWhileWriting(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer s.Close()
-			_, err = s.Send(t.Context(), anEnvelope, largeMessage(64))
+			_, err = s.Send(t.Context(), mailOf(anEnvelope, largeMessage(64)), nil)
 			expectError(t, err, Error{Stage: StageContent, Scope: ScopeSession, Temporary: true})
 			if relay.Count() != 0 {
 				t.Error("taken")
@@ -356,7 +357,7 @@ func TestTimeoutWhileWriting(t *testing.T) {
 func TestClosedWhileWriting(t *testing.T) {
 	t.Parallel()
 	relay := startRelay(t, smtptest.Config{Hook: smtptest.At(smtptest.StageContent, smtptest.Close())})
-	_, err := dialRelay(t, relay).Send(t.Context(), anEnvelope, largeMessage(64))
+	_, err := dialRelay(t, relay).Send(t.Context(), mailOf(anEnvelope, largeMessage(64)), nil)
 	expectError(t, err, Error{Stage: StageContent, Scope: ScopeSession, Temporary: true})
 }
 
@@ -366,7 +367,7 @@ func TestRefusedWhileWriting(t *testing.T) {
 	t.Parallel()
 	relay := startRelay(t, smtptest.Config{Hook: smtptest.At(smtptest.StageContent, smtptest.Reply("552 5.3.4 enough"))})
 	s := dialRelay(t, relay)
-	_, err := s.Send(t.Context(), anEnvelope, largeMessage(64))
+	_, err := s.Send(t.Context(), mailOf(anEnvelope, largeMessage(64)), nil)
 	expectError(t, err, Error{Stage: StageContent, Scope: ScopeRecipient, Code: 552, Enhanced: "5.3.4"})
 	if s.Usable() {
 		t.Error("usable in the middle of a message")
@@ -414,7 +415,7 @@ func TestCancelledBeforeSendCostsNothing(t *testing.T) {
 	s := dialRelay(t, relay)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err := s.Send(ctx, anEnvelope, aMessage)
+	_, err := s.Send(ctx, mailOf(anEnvelope, aMessage), nil)
 	expectError(t, err, Error{Stage: StageMail, Scope: ScopeSession, Temporary: true})
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("%v is not context.Canceled", err)
@@ -444,7 +445,7 @@ func TestMayCommit(t *testing.T) {
 					}
 					return nil
 				}
-				_, err := s.Send(t.Context(), env, msg)
+				_, err := s.Send(t.Context(), mailOf(env, msg), nil)
 				want := Error{Stage: StageMail, Scope: ScopeSession, Temporary: true}
 				if failAt == 2 {
 					want.Stage = StageContent
@@ -471,7 +472,7 @@ func TestMayCommitIsAskedTwice(t *testing.T) {
 	asked := 0
 	env := anEnvelope
 	env.MayCommit = func() error { asked++; return nil }
-	if _, err := s.Send(t.Context(), env, aMessage); err != nil || asked != 2 {
+	if _, err := s.Send(t.Context(), mailOf(env, aMessage), nil); err != nil || asked != 2 {
 		t.Errorf("asked %d times, %v", asked, err)
 	}
 }
@@ -491,7 +492,7 @@ func TestWhatTheRelayCannotTake(t *testing.T) {
 		"injected parameters": {Envelope{From: "a@a.test", To: "b> ORCPT=x@b.test"}, aMessage, "recipient"},
 		"injected command":    {Envelope{From: "a@a.test", To: "b@b.test>\r\nRSET"}, aMessage, "recipient"},
 	} {
-		_, err := s.Send(t.Context(), c.env, c.msg)
+		_, err := s.Send(t.Context(), mailOf(c.env, c.msg), nil)
 		want := Error{Stage: StageMail, Scope: ScopeRecipient}
 		if c.text == "sender" {
 			want.Scope = ScopeCampaign
@@ -512,7 +513,7 @@ func TestInternationalAddresses(t *testing.T) {
 	relay := startRelay(t, smtptest.Config{})
 	s := dialRelay(t, relay)
 	for _, to := range []string{"b@bücher.test", "jürgen@bücher.test"} {
-		if _, err := s.Send(t.Context(), Envelope{From: "a@a.test", To: to}, aMessage); err != nil {
+		if _, err := s.Send(t.Context(), mailOf(Envelope{From: "a@a.test", To: to}, aMessage), nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -614,7 +615,7 @@ func TestReusedSessionThatWasClosed(t *testing.T) {
 	mustSend(t, s)
 	relay.DropConnections()
 	for range 2 { // the second time on a session that is known to be closed
-		_, err := s.Send(t.Context(), anEnvelope, aMessage)
+		_, err := s.Send(t.Context(), mailOf(anEnvelope, aMessage), nil)
 		expectError(t, err, Error{Stage: StageMail, Scope: ScopeSession, Temporary: true})
 		if s.Usable() {
 			t.Error("usable")
@@ -632,9 +633,9 @@ func TestFaultAtReset(t *testing.T) {
 			relay := startRelay(t, smtptest.Config{Extensions: extensions, Hook: smtptest.Chain(
 				smtptest.RefuseRecipient("gone@b.test"), smtptest.At(smtptest.StageReset, action))})
 			s := dialRelay(t, relay)
-			_, err := s.Send(t.Context(), Envelope{From: "a@a.test", To: "gone@b.test"}, aMessage)
+			_, err := s.Send(t.Context(), mailOf(Envelope{From: "a@a.test", To: "gone@b.test"}, aMessage), nil)
 			expectError(t, err, Error{Stage: StageRcpt, Scope: ScopeRecipient, Code: 550, Enhanced: "5.1.1"})
-			_, err = s.Send(t.Context(), anEnvelope, aMessage)
+			_, err = s.Send(t.Context(), mailOf(anEnvelope, aMessage), nil)
 			if e := asError(t, err); e.Scope != ScopeSession || !e.Temporary || e.Ambiguous || s.Usable() {
 				t.Errorf("%s: %+v", name, e)
 			}
@@ -657,7 +658,7 @@ func TestLoneDotFails(t *testing.T) {
 			smtptest.At(smtptest.StageData, smtptest.Reply("354 go ahead")),
 			smtptest.At(smtptest.StageDot, action))})
 		s := dialRelay(t, relay)
-		_, err := s.Send(t.Context(), Envelope{From: "a@a.test", To: "gone@b.test"}, aMessage)
+		_, err := s.Send(t.Context(), mailOf(Envelope{From: "a@a.test", To: "gone@b.test"}, aMessage), nil)
 		expectError(t, err, Error{Stage: StageRcpt, Scope: ScopeRecipient, Code: 550, Enhanced: "5.1.1"})
 		if s.Usable() {
 			t.Errorf("%s: usable", name)

@@ -34,14 +34,17 @@ func (s *Session) handshake(roots *x509.CertPool) *Error {
 		ServerName: s.relay.Host,
 		RootCAs:    roots,
 		MinVersion: tls.VersionTLS12,
+		// A message is to be one record from the first on.
+		DynamicRecordSizingDisabled: true,
 	})
-	s.line.arm(s.timeouts.TLS)
+	s.line.armRead(s.timeouts.TLS)
+	s.line.armWrite(s.timeouts.TLS)
 	if err := conn.Handshake(); err != nil { //nolint:noctx // watch interrupts the connection when the context ends
 		return s.tlsFailure(err)
 	}
 	s.tls = true
-	s.br.Reset(conn)
-	s.bw.Reset(conn)
+	s.conn = conn
+	s.arrival.Conn = conn
 	return nil
 }
 

@@ -38,6 +38,7 @@ type Store interface {
 	Contacts
 	Campaigns
 	Work
+	Cells
 
 	// Ping says whether the store answers and its tables or buckets are
 	// there, with an error for the person who can mend it.
@@ -80,7 +81,8 @@ type Contacts interface {
 
 // NewCampaign is what Accept makes durable at once.
 type NewCampaign struct {
-	// Campaign is pending; its ID is a UUIDv7, so that ids sort by age.
+	// Campaign is pending or scheduled; its ID is a UUIDv7, so that ids sort
+	// by age.
 	Campaign campaign.Campaign
 	// Content holds, by digest, all that the campaign's ContentRefs name.
 	Content map[string][]byte
@@ -96,13 +98,14 @@ const IdempotencyFor = 7 * 24 * time.Hour
 // Campaigns keeps campaigns and what they send.
 type Campaigns interface {
 	// CreateCampaign stores the campaign, its content, its free control lease
-	// (Key.Number 0, due at CreatedAt) and its Idempotency-Key together: on
-	// an error there is no campaign, and no content stays behind unless the
-	// process dies in the middle. When the key is known with the same digest
-	// it returns the campaign of that key, as first stored or as it is now,
-	// and created false. CodeKeyReused when the key came with another digest;
-	// CodeConflict while another call with the key is under way, or when the
-	// campaign's ID is taken.
+	// (Key.Number 0, due at CreatedAt, or at SendAt where the campaign is
+	// scheduled) and its Idempotency-Key together: on an error there is no
+	// campaign, and no content stays behind unless the process dies in the
+	// middle. When the key is known with the same digest it returns the
+	// campaign of that key, as first stored or as it is now, and created
+	// false. CodeKeyReused when the key came with another digest; CodeConflict
+	// while another call with the key is under way, or when the campaign's ID
+	// is taken.
 	CreateCampaign(ctx context.Context, n NewCampaign) (c campaign.Campaign, created bool, err error)
 
 	// FindByKey gives the id of the campaign that an Idempotency-Key made, as
@@ -121,17 +124,44 @@ type Campaigns interface {
 	// next and errors as in ListContacts.
 	ListCampaigns(ctx context.Context, cursor string, limit int) (campaigns []campaign.Campaign, next string, err error)
 
-	// Transition moves a campaign to a status. Started and terminal statuses
-	// set StartedAt or FinishedAt to At, UpdatedAt becomes At, Reason is
-	// stored. A terminal status erases SealedPassword and Notice in the same
-	// write. When the campaign is in To already it returns the campaign
-	// unchanged and nil. CodeConflict when its status cannot become To by
-	// campaign.Status.CanBecome; CodeNotFound. It returns the campaign as it
-	// is then.
+	// Transition moves a campaign to a status. UpdatedAt becomes At, Reason is
+	// stored; in_progress sets RunningSince, and StartedAt where it is zero;
+	// a status that is Ended sets FinishedAt and erases SealedPassword and
+	// Notice in the same write. Paused, failed and cancelled raise the Signal
+	// in the same write. When the campaign is in To already it returns the
+	// campaign unchanged and nil. CodeConflict when its status cannot become
+	// To by campaign.Status.CanBecome; CodeNotFound. It returns the campaign
+	// as it is then.
+	//
+	// Of paused, completed and failed campaigns the work is shelved, so
+	// nothing but Restart may take them back: from these, Transition reaches
+	// cancelled only, as far as CanBecome allows that, and all else is
+	// CodeConflict. So a task that starts a campaign does not undo the pause
+	// that came a moment before.
 	Transition(ctx context.Context, id string, t Transition) (campaign.Campaign, error)
 
-	// SetNotice stores the campaign's Notice, and at as UpdatedAt. A terminal
-	// campaign is left as it is, with nil. CodeNotFound.
+	// Restart takes a campaign whose status is From back to To, sets its relay
+	// where one is given, clears Reason, Notice and FinishedAt, sets
+	// UpdatedAt and, for in_progress, RunningSince to At, raises the Signal,
+	// and makes its control lease free, open and due at DueAt, whoever holds
+	// it, with Reopen so that the shelved chunks are taken up again: Next 1;
+	// States and StatesFrom are those of the Restart and 1, or, where it has
+	// no States and an earlier Reopen is under way, the earlier States with
+	// StatesFrom = the larger of its StatesFrom and its Next. Fence stays,
+	// Version rises by one. All of this together. CodeConflict when the status
+	// is not From or From cannot become To; CodeNotFound. A repeated call is
+	// recognised by its arguments (At among them), whatever became of the
+	// campaign since, until another Restart of it. It returns the campaign as
+	// it is then.
+	Restart(ctx context.Context, id string, r Restart) (campaign.Campaign, error)
+
+	// Signal is a number that rises with each write that may concern a task
+	// which works on a campaign: it stops, or its relay has changed. Reading
+	// it costs one small read, however many campaigns there are.
+	Signal(ctx context.Context) (int64, error)
+
+	// SetNotice stores the campaign's Notice, and at as UpdatedAt. A campaign
+	// that has ended is left as it is, with nil. CodeNotFound.
 	SetNotice(ctx context.Context, id, notice string, at time.Time) error
 
 	// GetContent gives content of a campaign by its digest, as it was stored.
@@ -149,6 +179,24 @@ type Transition struct {
 	To     campaign.Status
 	Reason string
 	At     time.Time
+	// Since, unless zero, is the RunningSince of the period of running that
+	// the transition is meant for; CodeConflict when the campaign's is another
+	// one by now.
+	Since time.Time
+}
+
+// Restart takes a campaign up again.
+type Restart struct {
+	From campaign.Status
+	To   campaign.Status
+	// Relay replaces the campaign's; nil leaves it as it is.
+	Relay *campaign.Relay
+	// States are the terminal states, failed or unknown, whose recipients are
+	// to be mailed again; none for the recipients without a result alone.
+	States []campaign.DeliveryState
+	// DueAt is when the work may begin.
+	DueAt time.Time
+	At    time.Time
 }
 
 // LeaseKey names a unit of leased work. Number 0 is the campaign's control
@@ -174,14 +222,17 @@ type Lease struct {
 	Owner   string // "" when free
 	Fence   int64
 	Version int64
-	// DueAt is when the work may be taken up. Zero when Closed.
+	// DueAt is when the work may be taken up: HeldDue while the lease has an
+	// owner, zero when Closed.
 	DueAt time.Time
-	// Closed: nothing is left to do; the lease is in no DueLeases answer and
-	// cannot be acquired.
+	// Closed: nothing is to be done; the lease is in no DueLeases answer and
+	// cannot be acquired. A chunk with open recipients is shelved: its
+	// campaign is not to be worked on until a Restart.
 	Closed bool
 
-	// Freeze is the control lease's state; zero in chunks.
+	// Freeze and Reopen are the control lease's state; zero in chunks.
 	Freeze Freeze
+	Reopen Reopen
 	// Size is the number of recipients of a chunk; 0 in the control lease.
 	Size int
 	// Progress is the chunk's state; zero in the control lease.
@@ -194,6 +245,22 @@ type Freeze struct {
 	Chunks int    // chunks stored so far; they have the numbers 1..Chunks
 	Final  bool   // no chunk will be added
 }
+
+// Reopen is how far the taking up of shelved chunks after a Restart is.
+type Reopen struct {
+	// Next is the number of the chunk to look at next; 0 when nothing is to
+	// be reopened.
+	Next int
+	// States are terminal states whose recipients are to be mailed again, in
+	// the chunks from StatesFrom on.
+	States     []campaign.DeliveryState
+	StatesFrom int
+}
+
+// HeldDue is the due time of a lease that has an owner: earlier than any
+// other, so that a reader of due leases sees all held ones first and can watch
+// over them.
+var HeldDue = time.UnixMilli(0).UTC()
 
 // Chunk is a piece of audience to store. Its number is the control lease's
 // Freeze.Chunks + 1.
@@ -228,8 +295,10 @@ const MaxCheckpoint = 98
 
 // Work keeps leases, audiences and deliveries.
 type Work interface {
-	// DueLeases names up to limit leases that are not closed and due at now,
-	// held ones included, in an order that does not starve any. It is a hint:
+	// DueLeases names up to limit leases that are not closed and due at now.
+	// Held ones come first, all of them as far as three quarters of the limit
+	// allow, then free ones. Where there are more of a kind than have a place,
+	// they take turns from call to call, so that none starves. It is a hint:
 	// it may miss the writes of the last seconds and name leases that are not
 	// due any more.
 	DueLeases(ctx context.Context, now time.Time, limit int) ([]LeaseKey, error)
@@ -240,8 +309,9 @@ type Work interface {
 	// AcquireLease makes owner, which names one start of one task and is
 	// never used again, the holder, if the lease is still as seen. The caller
 	// has made sure that the lease is free or that its holder is gone. It
-	// returns the lease as it is then: Fence + 1, Version + 1. CodeConflict
-	// when the lease was changed or closed meanwhile; CodeNotFound.
+	// returns the lease as it is then: Fence + 1, Version + 1, DueAt = HeldDue.
+	// CodeConflict when the lease was changed or closed meanwhile;
+	// CodeNotFound.
 	AcquireLease(ctx context.Context, seen Lease, owner string) (Lease, error)
 
 	// RenewLease tells watchers that the holder lives.
@@ -250,9 +320,12 @@ type Work interface {
 	// ReleaseLease makes the lease free, to be taken up from dueAt on.
 	ReleaseLease(ctx context.Context, held Lease, dueAt time.Time) (Lease, error)
 
-	// CloseLease ends the work on a lease without a result, for campaigns
-	// that are over.
-	CloseLease(ctx context.Context, held Lease) (Lease, error)
+	// CloseLease ends the work on a lease, or shelves it, for a campaign that
+	// is not to be worked on: under the further condition that the campaign's
+	// status is still the one given, or that there is no such campaign. When
+	// that does not hold it returns CodeConflict too, and the lease is held as
+	// before: GetLease tells.
+	CloseLease(ctx context.Context, held Lease, status campaign.Status) (Lease, error)
 
 	// AddChunk stores a chunk with its free lease, adds its Size and itself
 	// to the totals, and moves the control lease's Freeze.Cursor to cursor
@@ -262,6 +335,26 @@ type Work interface {
 	// FinishFreeze marks the control lease's Freeze and the totals Final.
 	FinishFreeze(ctx context.Context, control Lease) (Lease, error)
 
+	// ReopenChunk takes up again what is shelved, and moves the control
+	// lease's Reopen on: Next + 1, or the zero Reopen behind the last of
+	// Freeze.Chunks. It is called while Reopen.Next is not 0.
+	//
+	// Where the chunk Reopen.Next is closed, the settled recipients whose rows
+	// have one of Reopen.States are open again (from StatesFrom on): they
+	// leave Settled and Intents, and the totals of their states; their rows
+	// stay until the next result. When the chunk has open recipients then, or
+	// is not finished (Absorb has settled the last of what was shelved), its
+	// lease is free and due at dueAt, Version + 1. If it was finished, the
+	// totals do not count it as done any more, and Counted becomes what is
+	// settled then. Otherwise Counted stays, for the statistics have nobody
+	// yet of those whom the interrupted pass has settled. A finished chunk
+	// without open recipients is left alone.
+	//
+	// An open chunk, held or free, is left alone but for a free one's DueAt,
+	// which becomes dueAt where it is later (Version + 1). All of this
+	// together. It returns the control lease as it is then.
+	ReopenChunk(ctx context.Context, control Lease, dueAt time.Time) (Lease, error)
+
 	// GetAudience gives a chunk's packed audience. CodeNotFound.
 	GetAudience(ctx context.Context, key LeaseKey) ([]byte, error)
 
@@ -269,11 +362,27 @@ type Work interface {
 	// (each terminal delivery counts once) together.
 	Checkpoint(ctx context.Context, held Lease, cp Checkpoint) (Lease, error)
 
+	// Absorb records messages that a relay has acknowledged under a lease that
+	// was lost since: sent is accepted from any fence. Each of the deliveries
+	// (state sent, distinct indexes, at most MaxCheckpoint) whose recipient is
+	// not sent already gets its row, the recipient is settled and in neither
+	// Deferred nor Intents, and the totals move: one more sent, and one less of
+	// the state that a settled recipient had. The lease keeps owner and fence;
+	// its version rises when anything was written, so a holder whose write
+	// fails with CodeConflict reads the lease again, and goes on with it as it
+	// is then where owner and fence are still its own. It does not hide a write
+	// that the holder had made before: that is recognised as ever when it is
+	// repeated, and returns the lease as it is then. Closed leases too, and
+	// they stay closed. A chunk all of whose recipients are settled by this is
+	// left to its next holder to finish. A repeated call changes nothing.
+	// CodeNotFound.
+	Absorb(ctx context.Context, key LeaseKey, sent []campaign.Delivery) error
+
 	// FinishChunk closes a chunk all of whose recipients are settled, and
-	// counts it as done in the totals. Before that it applies the statistics:
-	// for each of the keys (the contacts to whom a message was sent; ones
-	// that are gone are passed over) EmailCount + 1, LastEmailSent =
-	// sent.At, LastCampaign = the campaign, unless LastCampaign is the
+	// counts it as done in the totals. Progress stays. Before that it applies
+	// the statistics: for each of the keys (the contacts to whom a message was
+	// sent; ones that are gone are passed over) EmailCount + 1, LastEmailSent
+	// = sent.At, LastCampaign = the campaign, unless LastCampaign is the
 	// campaign already. Where statistics and closing are not one transaction,
 	// a call that is repeated after a crash counts those twice whom another
 	// campaign has reached in between.

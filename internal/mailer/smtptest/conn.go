@@ -76,6 +76,7 @@ func (c *conn) flush() error {
 }
 
 func (c *conn) serve() {
+	defer c.ask(StageClosed, "")
 	defer c.srv.count(func(s *Stats) { s.InUse-- })
 	defer c.reset()
 	if c.srv.cfg.TLS == ImplicitTLS && c.startTLS() != nil {
@@ -153,7 +154,7 @@ func (c *conn) ask(stage Stage, line string) Action {
 		return Action{}
 	}
 	return hook(Event{
-		Stage: stage, Command: line, Conn: c.id, Messages: c.messages,
+		Stage: stage, Command: line, Conn: c.id, Remote: c.nc.RemoteAddr().String(), Messages: c.messages,
 		TLS: c.tls, User: c.user, From: c.tx.from, To: slices.Clone(c.tx.to),
 	})
 }

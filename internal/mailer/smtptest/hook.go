@@ -15,7 +15,8 @@ type Stage string
 // read and is not yet taken; at StageAccepted it stands in the Ledger and the
 // reply has not been written (closing here loses the reply); at StageDone it has
 // been written, and a reply is one more that nobody asked for, such as the 421
-// of a relay that closes idle connections.
+// of a relay that closes idle connections. At StageClosed the connection has
+// ended, whoever ended it, and what the Hook answers has no effect.
 const (
 	StageGreeting Stage = "greeting"
 	StageHello    Stage = "hello" // EHLO and HELO
@@ -30,6 +31,7 @@ const (
 	StageDone     Stage = "done"
 	StageReset    Stage = "reset"
 	StageQuit     Stage = "quit"
+	StageClosed   Stage = "closed"
 )
 
 // Event is what a Hook is told.
@@ -37,8 +39,10 @@ type Event struct {
 	Stage Stage
 	// Command is the client's line without its CRLF; "" where there is none.
 	Command string
-	// Conn numbers the connections of a Ledger from 1.
-	Conn int
+	// Conn numbers the connections of a Ledger from 1; Remote is the address
+	// of the client's end, as host:port.
+	Conn   int
+	Remote string
 	// Messages is how many messages this connection has had accepted.
 	Messages int
 	TLS      bool

@@ -51,6 +51,7 @@ func rows(from, to int) []campaign.Delivery {
 			Index: i, Address: fmt.Sprintf("Firstname.Lastname%06d@example.org", i), State: campaign.DeliverySent, Attempts: 1,
 			Reply:     "250 2.0.0 Ok: queued as 4ZkQ0B1Xm8z2xKv",
 			MessageID: fmt.Sprintf("0190f7c2a3b47c8d9e0f%06d.1@postern.example.org", i), UpdatedAt: now,
+			Digest: make([]byte, 32),
 		})
 	}
 	return out

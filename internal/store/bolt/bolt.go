@@ -16,17 +16,20 @@
 // octets, a version and a time 8, all big-endian, so that keys sort as their
 // parts do; times are milliseconds since 1970.
 //
-//	meta            "format"              "1"
+//	meta            "format"              "2"
+//	meta            "signal"              the Signal, 8 octets
 //	contacts        contact key           contact: statistics first, then the rest
-//	campaigns       id                    JSON of campaign.Campaign and the call's token
+//	campaigns       id                    JSON of campaign.Campaign and the calls' tokens
 //	content         id digest             content as it is
 //	idempotency     SHA-256 of key        request digest, campaign id
 //	idempotency_age time, SHA-256 of key  nothing
-//	leases          id number             lease and the token of its last write
-//	due             time, id number       nothing; one entry for each open lease
+//	leases          id number             lease and the token of its holder's last write
+//	due             time, id number       nothing; one entry for each open lease, held
+//	                                      ones at store.HeldDue
 //	audience        id number             campaign.Audience.Pack as it is
-//	deliveries      id number version     the rows of one checkpoint
+//	deliveries      id number version     the rows of one checkpoint or Absorb
 //	totals          id                    campaign.Totals
+//	cells           key                   version, value
 //
 // UUIDv7 ids sort by age, so campaigns are listed newest first by walking
 // backwards, and a campaign's leases, audience and deliveries lie together.
@@ -42,7 +45,9 @@
 // and are made of varints (encoding/binary) and strings behind their lengths.
 //
 // A token is a digest of a call with its arguments. It lets a call that is
-// repeated after an ambiguous error recognise its own write.
+// repeated after an ambiguous error recognise its own write. A lease keeps it
+// with the version that the write made, so an Absorb, which moves the version
+// on, does not hide it.
 //
 // What is erased is out of the database at once; its octets may stay in
 // unused pages of the file until those are used again. Passwords are stored
@@ -90,18 +95,19 @@ const (
 	audienceBucket       = "audience"
 	deliveriesBucket     = "deliveries"
 	totalsBucket         = "totals"
+	cellsBucket          = "cells"
 )
 
 func bucketNames() []string {
 	return []string{
 		metaBucket, contactsBucket, campaignsBucket, contentBucket, idempotencyBucket, idempotencyAgeBucket,
-		leasesBucket, dueBucket, audienceBucket, deliveriesBucket, totalsBucket,
+		leasesBucket, dueBucket, audienceBucket, deliveriesBucket, totalsBucket, cellsBucket,
 	}
 }
 
 const (
 	formatKey = "format"
-	format    = "1"
+	format    = "2"
 )
 
 // Store is the embedded store. Open makes it.
@@ -110,10 +116,10 @@ type Store struct {
 	path    string
 	commits *committer
 
-	// dueAfter is the index key behind which the next DueLeases answer
-	// begins.
-	dueMu    sync.Mutex
-	dueAfter []byte
+	// The index keys behind which the next DueLeases answer begins.
+	dueMu     sync.Mutex
+	heldAfter []byte
+	freeAfter []byte
 }
 
 var _ store.Store = (*Store)(nil)
@@ -156,8 +162,8 @@ func openError(err error, path string) error {
 	return diskError(err, path)
 }
 
-// prepare makes the buckets, refuses a later format, and sees that a file
-// that is new will still have its name after a power failure.
+// prepare makes the buckets, refuses another format, and sees that a file that
+// is new will still have its name after a power failure.
 func prepare(db *bbolt.DB, path string) error {
 	err := db.Update(func(tx *bbolt.Tx) error {
 		for _, name := range bucketNames() {
@@ -168,7 +174,9 @@ func prepare(db *bbolt.DB, path string) error {
 		meta := tx.Bucket([]byte(metaBucket))
 		found := string(meta.Get([]byte(formatKey)))
 		if found != "" && found != format {
-			return campaign.Errorf(campaign.CodeUnavailable, "%s has format %q, this version of Postern reads %q", path, found, format)
+			return campaign.Errorf(campaign.CodeUnavailable,
+				"%s has format %q, this version of Postern reads %q: use the version that wrote it, or move it away to begin with an empty one",
+				path, found, format)
 		}
 		return meta.Put([]byte(formatKey), []byte(format))
 	})

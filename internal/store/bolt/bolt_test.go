@@ -103,20 +103,22 @@ func TestOpenRefuses(t *testing.T) {
 		}
 		mustNotOpen(t, dir, "not a database of Postern")
 	})
-	t.Run("a later format", func(t *testing.T) {
-		t.Parallel()
-		dir := t.TempDir()
-		s, err := Open(dir)
-		if err != nil {
-			t.Fatal(err)
-		}
-		corrupt(t, s, metaBucket, []byte(formatKey), []byte("2"))
-		if err := s.Close(); err != nil {
-			t.Fatal(err)
-		}
-		mustNotOpen(t, dir, `has format "2"`)
-		mustNotOpen(t, dir, `has format "2"`) // the refusal has let go of the lock
-	})
+	for _, other := range []string{"1", "3"} {
+		t.Run("format "+other, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			s, err := Open(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			corrupt(t, s, metaBucket, []byte(formatKey), []byte(other))
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			mustNotOpen(t, dir, `has format "`+other+`"`)
+			mustNotOpen(t, dir, `has format "`+other+`"`) // the refusal has let go of the lock
+		})
+	}
 	t.Run("a file in the directory's place", func(t *testing.T) {
 		t.Parallel()
 		path := filepath.Join(t.TempDir(), "file")

@@ -4,10 +4,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"time"
 
 	"postern/internal/campaign"
-	"postern/internal/store"
 )
 
 // campaignValue is what is stored of a campaign, as JSON with these names and
@@ -15,6 +13,7 @@ import (
 type campaignValue struct {
 	Campaign campaign.Campaign
 	Token    token // of the CreateCampaign call
+	Restart  token // of the last Restart call; zero before the first
 }
 
 func errNoCampaign() error { return campaign.Errorf(campaign.CodeNotFound, "Campaign not found") }
@@ -61,64 +60,6 @@ func (s *Store) ListCampaigns(ctx context.Context, cursor string, limit int) ([]
 		return nil
 	})
 	return out, next, err
-}
-
-// Transition implements store.Campaigns.
-func (s *Store) Transition(ctx context.Context, id string, to store.Transition) (campaign.Campaign, error) {
-	return s.changeCampaign(ctx, id, func(c *campaign.Campaign) (bool, error) {
-		if c.Status == to.To {
-			return false, nil
-		}
-		if !c.Status.CanBecome(to.To) {
-			return false, campaign.Errorf(campaign.CodeConflict, "a campaign that is %s cannot become %s", c.Status, to.To)
-		}
-		at := milliseconds(to.At)
-		c.Status, c.Reason, c.UpdatedAt = to.To, to.Reason, at
-		switch {
-		case to.To.Terminal():
-			c.FinishedAt, c.Notice, c.Relay.SealedPassword = at, "", nil
-		case to.To == campaign.StatusInProgress:
-			c.StartedAt = at
-		}
-		return true, nil
-	})
-}
-
-// SetNotice implements store.Campaigns.
-func (s *Store) SetNotice(ctx context.Context, id, notice string, at time.Time) error {
-	_, err := s.changeCampaign(ctx, id, func(c *campaign.Campaign) (bool, error) {
-		if c.Status.Terminal() {
-			return false, nil
-		}
-		c.Notice, c.UpdatedAt = notice, milliseconds(at)
-		return true, nil
-	})
-	return err
-}
-
-// changeCampaign stores what change makes of a campaign, unless it says that
-// there is nothing to change, and returns the campaign.
-func (s *Store) changeCampaign(ctx context.Context, id string, change func(*campaign.Campaign) (bool, error)) (campaign.Campaign, error) {
-	var out campaign.Campaign
-	err := s.update(ctx, func(t *tx) error {
-		v, err := t.campaign(id)
-		if err != nil {
-			return err
-		}
-		changed, err := change(&v.Campaign)
-		if err != nil {
-			return err
-		}
-		out = v.Campaign
-		if !changed {
-			return nil
-		}
-		return t.putCampaign(v)
-	})
-	if err != nil {
-		return campaign.Campaign{}, err
-	}
-	return out, nil
 }
 
 // GetContent implements store.Campaigns.

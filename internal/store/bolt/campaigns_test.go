@@ -16,9 +16,10 @@ const storedCampaign = `{"Campaign":{"ID":"i","Name":"n","Status":"pending","Rea
 	`"Letter":{"Subject":"s","From":{"Name":"f","Address":"f@example.org"},"ReplyTo":{"Name":"","Address":""},` +
 	`"HTML":{"Digest":"d","Size":1},"Attachments":[{"Filename":"a","ContentType":"t/t","Digest":"e","Size":2}]},` +
 	`"Relay":{"Host":"h","Port":25,"UseTLS":true,"Username":"u","SealedPassword":"AQI=","Default":true},` +
-	`"Audience":{"Tags":["t"],"Addresses":["x@example.org"]},"SourceVPCE":"v",` +
-	`"CreatedAt":"2026-01-02T03:04:05.006Z","UpdatedAt":"2026-01-02T03:04:05.006Z","StartedAt":"0001-01-01T00:00:00Z","FinishedAt":"0001-01-01T00:00:00Z"},` +
-	`"Token":[1,0,0,0,0,0,0,0,0,0,0,0,0,0,0,2]}`
+	`"Audience":{"Tags":["t"],"Addresses":["x@example.org"]},"Promise":"at_most_once","SendAt":"2026-01-02T03:04:05.006Z","SourceVPCE":"v",` +
+	`"CreatedAt":"2026-01-02T03:04:05.006Z","UpdatedAt":"2026-01-02T03:04:05.006Z","StartedAt":"0001-01-01T00:00:00Z","FinishedAt":"0001-01-01T00:00:00Z",` +
+	`"RunningSince":"2026-01-02T03:04:05.006Z"},` +
+	`"Token":[1,0,0,0,0,0,0,0,0,0,0,0,0,0,0,2],"Restart":[0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,3]}`
 
 func TestStoredCampaign(t *testing.T) {
 	t.Parallel()

@@ -3,9 +3,7 @@ package bolt
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"slices"
-	"time"
 
 	"postern/internal/campaign"
 	"postern/internal/store"
@@ -24,10 +22,10 @@ func (s *Store) AddChunk(ctx context.Context, control store.Lease, chunk store.C
 	e.string(cursor)
 	return s.writeHeld(ctx, control, heldWrite{
 		token: tokenOf("AddChunk", e),
-		apply: func(t *tx, l *store.Lease) error {
-			l.Freeze.Cursor = cursor
-			l.Freeze.Chunks++
-			key := store.LeaseKey{CampaignID: l.Key.CampaignID, Number: l.Freeze.Chunks}
+		apply: func(t *tx, v *leaseValue) error {
+			v.Freeze.Cursor = cursor
+			v.Freeze.Chunks++
+			key := store.LeaseKey{CampaignID: v.Key.CampaignID, Number: v.Freeze.Chunks}
 			return t.addChunk(key, chunk)
 		},
 	})
@@ -51,9 +49,9 @@ func (t *tx) addChunk(key store.LeaseKey, chunk store.Chunk) error {
 func (s *Store) FinishFreeze(ctx context.Context, control store.Lease) (store.Lease, error) {
 	return s.writeHeld(ctx, control, heldWrite{
 		token: tokenOf("FinishFreeze", nil),
-		apply: func(t *tx, l *store.Lease) error {
-			l.Freeze.Final = true
-			return t.count(l.Key.CampaignID, func(totals *campaign.Totals) { totals.Final = true })
+		apply: func(t *tx, v *leaseValue) error {
+			v.Freeze.Final = true
+			return t.count(v.Key.CampaignID, func(totals *campaign.Totals) { totals.Final = true })
 		},
 	})
 }
@@ -74,9 +72,8 @@ func (s *Store) GetAudience(ctx context.Context, key store.LeaseKey) ([]byte, er
 
 // Checkpoint implements store.Work.
 func (s *Store) Checkpoint(ctx context.Context, held store.Lease, cp store.Checkpoint) (store.Lease, error) {
-	if len(cp.Deliveries) > store.MaxCheckpoint {
-		return store.Lease{}, campaign.Errorf(campaign.CodeInternal,
-			"a checkpoint of %d deliveries is above the limit of %d", len(cp.Deliveries), store.MaxCheckpoint)
+	if err := checkCount(cp.Deliveries); err != nil {
+		return store.Lease{}, err
 	}
 	// Encoded here, by the caller, not by the one committer.
 	rows := encodeDeliveries(cp.Deliveries)
@@ -88,25 +85,24 @@ func (s *Store) Checkpoint(ctx context.Context, held store.Lease, cp store.Check
 	}
 	return s.writeHeld(ctx, held, heldWrite{
 		token: tokenOf("Checkpoint", arguments),
-		apply: func(t *tx, l *store.Lease) error {
-			l.Progress = cp.Progress
+		apply: func(t *tx, v *leaseValue) error {
+			v.Progress = cp.Progress
 			if len(cp.Deliveries) == 0 {
 				return nil
 			}
-			if err := t.count(l.Key.CampaignID, func(totals *campaign.Totals) { add(totals, counted) }); err != nil {
+			if err := t.count(v.Key.CampaignID, func(totals *campaign.Totals) { add(totals, counted) }); err != nil {
 				return err
 			}
-			return t.put(deliveriesBucket, deliveriesKey(l.Key, l.Version), rows)
+			return t.put(deliveriesBucket, deliveriesKey(v.Key, v.Version), rows)
 		},
 	})
 }
 
-// add adds what a checkpoint has counted.
-func add(totals *campaign.Totals, counted campaign.Totals) {
-	totals.Sent += counted.Sent
-	totals.Failed += counted.Failed
-	totals.Unknown += counted.Unknown
-	totals.Suppressed += counted.Suppressed
+func checkCount(rows []campaign.Delivery) error {
+	if len(rows) > store.MaxCheckpoint {
+		return campaign.Errorf(campaign.CodeInternal, "%d deliveries at once are above the limit of %d", len(rows), store.MaxCheckpoint)
+	}
+	return nil
 }
 
 // FinishChunk implements store.Work, statistics included, in one transaction.
@@ -118,12 +114,13 @@ func (s *Store) FinishChunk(ctx context.Context, held store.Lease, sent store.Se
 	}
 	return s.writeHeld(ctx, held, heldWrite{
 		token: tokenOf("FinishChunk", e),
-		apply: func(t *tx, l *store.Lease) error {
-			closeLease(l)
-			if err := t.applySent(l.Key.CampaignID, sent); err != nil {
+		apply: func(t *tx, v *leaseValue) error {
+			v.close()
+			v.finished = true
+			if err := t.applySent(v.Key.CampaignID, sent); err != nil {
 				return err
 			}
-			return t.count(l.Key.CampaignID, func(totals *campaign.Totals) { totals.ChunksDone++ })
+			return t.count(v.Key.CampaignID, func(totals *campaign.Totals) { totals.ChunksDone++ })
 		},
 	})
 }
@@ -146,108 +143,4 @@ func (t *tx) applySent(id string, sent store.Sent) error {
 		}
 	}
 	return nil
-}
-
-// Deliveries implements store.Work.
-func (s *Store) Deliveries(ctx context.Context, key store.LeaseKey) ([]campaign.Delivery, error) {
-	byIndex := map[int]campaign.Delivery{}
-	err := s.view(ctx, func(t *tx) error {
-		prefix := leaseKey(key)
-		c := t.cursor(deliveriesBucket)
-		for k, value := c.Seek(prefix); bytes.HasPrefix(k, prefix); k, value = c.Next() {
-			if err := decodeDeliveries(value, byIndex); err != nil {
-				return damaged(deliveriesBucket, k, err)
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	out := make([]campaign.Delivery, 0, len(byIndex))
-	for _, d := range byIndex {
-		out = append(out, d)
-	}
-	slices.SortFunc(out, func(a, b campaign.Delivery) int { return a.Index - b.Index })
-	return out, nil
-}
-
-// deliveriesKey is the chunk's key and the version of its lease that the
-// checkpoint made.
-func deliveriesKey(key store.LeaseKey, version int64) []byte {
-	return binary.BigEndian.AppendUint64(leaseKey(key), uint64(version))
-}
-
-func encodeDeliveries(rows []campaign.Delivery) []byte {
-	e := newEncoder(192 * len(rows))
-	e.count(len(rows))
-	for i := range rows {
-		d := &rows[i]
-		e.count(d.Index)
-		e.string(d.Address)
-		e.string(string(d.State))
-		e.count(d.Attempts)
-		e.string(d.Reply)
-		e.string(d.MessageID)
-		e.time(d.UpdatedAt)
-		e.time(d.NextAttempt)
-	}
-	return e
-}
-
-// decodeDeliveries puts a value's rows in the place of earlier ones.
-func decodeDeliveries(value []byte, into map[int]campaign.Delivery) error {
-	d := newDecoder(value)
-	for range d.count() {
-		row := campaign.Delivery{
-			Index: d.number(), Address: d.string(), State: campaign.DeliveryState(d.string()),
-			Attempts: d.number(), Reply: d.string(), MessageID: d.string(),
-			UpdatedAt: d.time(), NextAttempt: d.time(),
-		}
-		into[row.Index] = row
-	}
-	return d.done()
-}
-
-// Totals implements store.Campaigns.
-func (s *Store) Totals(ctx context.Context, campaignID string) (campaign.Totals, error) {
-	var out campaign.Totals
-	err := s.view(ctx, func(t *tx) (err error) {
-		out, err = t.totals(campaignID)
-		return err
-	})
-	return out, err
-}
-
-// count changes a campaign's totals. Their time is this machine's: a call
-// does not bring one.
-func (t *tx) count(id string, change func(*campaign.Totals)) error {
-	totals, err := t.totals(id)
-	if err != nil {
-		return err
-	}
-	change(&totals)
-	e := newEncoder(64)
-	for _, n := range []int64{totals.Total, totals.Sent, totals.Failed, totals.Unknown, totals.Suppressed, totals.Chunks, totals.ChunksDone} {
-		e.int(n)
-	}
-	e.bool(totals.Final)
-	e.time(time.Now())
-	return t.put(totalsBucket, []byte(id), e)
-}
-
-func (t *tx) totals(id string) (campaign.Totals, error) {
-	value := t.get(totalsBucket, []byte(id))
-	if value == nil {
-		return campaign.Totals{}, nil
-	}
-	d := newDecoder(value)
-	totals := campaign.Totals{
-		Total: d.int(), Sent: d.int(), Failed: d.int(), Unknown: d.int(), Suppressed: d.int(),
-		Chunks: d.int(), ChunksDone: d.int(), Final: d.bool(), UpdatedAt: d.time(),
-	}
-	if err := d.done(); err != nil {
-		return campaign.Totals{}, damaged(totalsBucket, []byte(id), err)
-	}
-	return totals, nil
 }

@@ -47,7 +47,7 @@ func (s *Store) CreateCampaign(ctx context.Context, n store.NewCampaign) (c camp
 // newCampaignValue gives the campaign as it is stored.
 func newCampaignValue(n store.NewCampaign) (campaignValue, error) {
 	c := n.Campaign
-	for _, t := range []*time.Time{&c.CreatedAt, &c.UpdatedAt, &c.StartedAt, &c.FinishedAt} {
+	for _, t := range []*time.Time{&c.CreatedAt, &c.UpdatedAt, &c.StartedAt, &c.FinishedAt, &c.SendAt, &c.RunningSince} {
 		*t = milliseconds(*t)
 	}
 	// Content is named by its digests in the campaign.
@@ -75,6 +75,9 @@ func (t *tx) create(n store.NewCampaign, v campaignValue) error {
 		}
 	}
 	control := store.Lease{Key: store.LeaseKey{CampaignID: n.Campaign.ID}, DueAt: v.Campaign.CreatedAt}
+	if v.Campaign.Status == campaign.StatusScheduled {
+		control.DueAt = v.Campaign.SendAt
+	}
 	if err := t.addLease(control); err != nil {
 		return err
 	}

@@ -59,6 +59,22 @@ func TestDamagedValues(t *testing.T) {
 		}},
 		"deliveries": {deliveriesBucket, deliveriesKey(chunk, 3), map[string]func(context.Context, *Store) error{
 			"read": func(ctx context.Context, s *Store) error { _, err := s.Deliveries(ctx, chunk); return err },
+			"absorb": func(ctx context.Context, s *Store) error {
+				return errors.Join(
+					s.update(ctx, func(t *tx) error { return t.addLease(store.Lease{Key: chunk, Size: 1}) }),
+					s.Absorb(ctx, chunk, rows(0, 1)))
+			},
+		}},
+		"cell": {cellsBucket, []byte("relay"), map[string]func(context.Context, *Store) error{
+			"get": func(ctx context.Context, s *Store) error { _, err := s.GetCell(ctx, "relay"); return err },
+			"swap": func(ctx context.Context, s *Store) error {
+				_, err := s.SwapCell(ctx, "relay", store.Cell{}, nil)
+				return err
+			},
+		}},
+		"signal": {metaBucket, []byte(signalKey), map[string]func(context.Context, *Store) error{
+			"read":  func(ctx context.Context, s *Store) error { _, err := s.Signal(ctx); return err },
+			"raise": func(ctx context.Context, s *Store) error { return s.update(ctx, (*tx).raiseSignal) },
 		}},
 		"totals": {totalsBucket, []byte(id), map[string]func(context.Context, *Store) error{
 			"read": func(ctx context.Context, s *Store) error { _, err := s.Totals(ctx, id); return err },
@@ -102,14 +118,17 @@ func TestDiskErrorSaysWhatToDo(t *testing.T) {
 // out of proportion.
 func FuzzDecode(f *testing.F) {
 	f.Add(encodeContact(campaign.Contact{Address: "a@b.c", Tags: []string{"t"}, Fields: map[string]string{"n": "v"}}))
-	f.Add(encodeLease(leaseValue{Lease: store.Lease{Owner: "o", Progress: campaign.Progress{Deferred: make([]campaign.Deferred, 2)}}}))
+	f.Add(encodeLease(leaseValue{Lease: store.Lease{
+		Owner: "o", Reopen: store.Reopen{Next: 2, States: []campaign.DeliveryState{campaign.DeliveryFailed}, StatesFrom: 1},
+		Progress: campaign.Progress{Deferred: make([]campaign.Deferred, 2), Intents: campaign.Bitmap{1}, Counted: campaign.Bitmap{2}},
+	}}))
 	f.Add(encodeDeliveries(rows(0, 3)))
 	f.Add([]byte{codecVersion, 0xff, 0xff, 0xff, 0xff, 0x0f})
 	f.Fuzz(func(t *testing.T, value []byte) {
 		if c, err := decodeContact(nil, value); err == nil && len(c.Fields)+len(c.Tags) > len(value) {
 			t.Errorf("%d octets made %+v", len(value), c)
 		}
-		if l, err := decodeLease(store.LeaseKey{}, value); err == nil && len(l.Progress.Deferred) > len(value) {
+		if l, err := decodeLease(store.LeaseKey{}, value); err == nil && len(l.Progress.Deferred)+len(l.Reopen.States) > len(value) {
 			t.Errorf("%d octets made %+v", len(value), l)
 		}
 		into := map[int]campaign.Delivery{}

@@ -1,6 +1,7 @@
 package bolt
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"time"
@@ -12,7 +13,17 @@ import (
 // leaseValue is what is stored of a lease.
 type leaseValue struct {
 	store.Lease
-	token token // of the write that made it what it is
+	token token // of the last write by a holder, acquisition included
+	made  int64 // the version that this write made
+	// finished: by FinishChunk, and not taken up again since; the totals count
+	// it as done.
+	finished bool
+}
+
+// madeBy says whether the last write by a holder is the one that has the
+// token, began with a lease as seen, and moved the fence up by fences.
+func (v leaseValue) madeBy(own token, seen store.Lease, fences int64) bool {
+	return v.token == own && v.made == seen.Version+1 && v.Fence == seen.Fence+fences
 }
 
 // GetLease implements store.Work.
@@ -35,18 +46,19 @@ func (s *Store) AcquireLease(ctx context.Context, seen store.Lease, owner string
 		if err != nil {
 			return err
 		}
-		if v.Version == seen.Version+1 && v.Fence == seen.Fence+1 && v.token == own {
+		if v.madeBy(own, seen, 1) {
 			out = v.Lease
 			return nil
 		}
 		if v.Closed || v.Version != seen.Version || v.Fence != seen.Fence {
 			return errLost(seen.Key)
 		}
-		now := v.Lease
-		now.Owner = owner
+		now := v
+		now.Owner, now.DueAt = owner, store.HeldDue
 		now.Fence++
 		now.Version++
-		out, err = t.replaceLease(v.Lease, leaseValue{Lease: now, token: own})
+		now.token, now.made = own, now.Version
+		out, err = t.replaceLease(v.Lease, now)
 		return err
 	})
 	return out, err
@@ -56,7 +68,7 @@ func (s *Store) AcquireLease(ctx context.Context, seen store.Lease, owner string
 func (s *Store) RenewLease(ctx context.Context, held store.Lease) (store.Lease, error) {
 	return s.writeHeld(ctx, held, heldWrite{
 		token: tokenOf("RenewLease", nil),
-		apply: func(*tx, *store.Lease) error { return nil },
+		apply: func(*tx, *leaseValue) error { return nil },
 	})
 }
 
@@ -64,31 +76,56 @@ func (s *Store) RenewLease(ctx context.Context, held store.Lease) (store.Lease, 
 func (s *Store) ReleaseLease(ctx context.Context, held store.Lease, dueAt time.Time) (store.Lease, error) {
 	return s.writeHeld(ctx, held, heldWrite{
 		token: tokenOf("ReleaseLease", timeKey(dueAt, nil)),
-		apply: func(_ *tx, l *store.Lease) error {
-			l.Owner, l.DueAt = "", milliseconds(dueAt)
+		apply: func(_ *tx, v *leaseValue) error {
+			v.Owner, v.DueAt = "", milliseconds(dueAt)
 			return nil
 		},
 	})
 }
 
 // CloseLease implements store.Work.
-func (s *Store) CloseLease(ctx context.Context, held store.Lease) (store.Lease, error) {
+func (s *Store) CloseLease(ctx context.Context, held store.Lease, status campaign.Status) (store.Lease, error) {
 	return s.writeHeld(ctx, held, heldWrite{
-		token: tokenOf("CloseLease", nil),
-		apply: func(_ *tx, l *store.Lease) error {
-			closeLease(l)
+		token: tokenOf("CloseLease", []byte(status)),
+		apply: func(t *tx, v *leaseValue) error {
+			if err := t.stillHas(v.Key.CampaignID, status); err != nil {
+				return err
+			}
+			v.close()
 			return nil
 		},
 	})
 }
 
-func closeLease(l *store.Lease) { l.Owner, l.DueAt, l.Closed = "", time.Time{}, true }
+// stillHas is a conflict when there is a campaign and it has another status.
+func (t *tx) stillHas(id string, status campaign.Status) error {
+	c, err := t.campaign(id)
+	switch {
+	case campaign.CodeOf(err) == campaign.CodeNotFound:
+		return nil
+	case err != nil:
+		return err
+	case c.Campaign.Status != status:
+		return campaign.Errorf(campaign.CodeConflict, "campaign %s is %s, not %s any more", id, c.Campaign.Status, status)
+	}
+	return nil
+}
+
+func (v *leaseValue) close() { v.Owner, v.DueAt, v.Closed = "", time.Time{}, true }
+
+// open makes the lease free and due, whoever had it; what that one wrote last
+// is not recognised any more, so it sees that it has lost the lease.
+func (v *leaseValue) open(dueAt time.Time) {
+	v.Owner, v.DueAt, v.Closed = "", milliseconds(dueAt), false
+	v.Version++
+	v.token, v.made = token{}, 0
+}
 
 // heldWrite is a write by a lease's holder.
 type heldWrite struct {
 	token token
 	// apply changes the lease and whatever else belongs to the write.
-	apply func(t *tx, l *store.Lease) error
+	apply func(t *tx, v *leaseValue) error
 }
 
 // writeHeld makes a write under the condition that the lease is still as it
@@ -100,19 +137,20 @@ func (s *Store) writeHeld(ctx context.Context, held store.Lease, w heldWrite) (s
 		if err != nil {
 			return err
 		}
-		if v.Version == held.Version+1 && v.Fence == held.Fence && v.token == w.token {
+		if v.madeBy(w.token, held, 0) {
 			out = v.Lease
 			return nil
 		}
 		if v.Owner == "" || v.Version != held.Version || v.Fence != held.Fence {
 			return errLost(held.Key)
 		}
-		now := v.Lease
+		now := v
 		now.Version++
+		now.token, now.made = w.token, now.Version
 		if err := w.apply(t, &now); err != nil {
 			return err
 		}
-		out, err = t.replaceLease(v.Lease, leaseValue{Lease: now, token: w.token})
+		out, err = t.replaceLease(v.Lease, now)
 		return err
 	})
 	return out, err
@@ -137,26 +175,18 @@ func (t *tx) lease(key store.LeaseKey) (leaseValue, error) {
 
 // addLease stores a new lease and its place in the index of due times.
 func (t *tx) addLease(l store.Lease) error {
-	key := leaseKey(l.Key)
-	if err := t.put(dueBucket, timeKey(l.DueAt, key), []byte{}); err != nil {
+	if err := t.moveDue(nil, dueEntry(l)); err != nil {
 		return err
 	}
-	return t.put(leasesBucket, key, encodeLease(leaseValue{Lease: l}))
+	return t.put(leasesBucket, leaseKey(l.Key), encodeLease(leaseValue{Lease: l}))
 }
 
 // replaceLease stores a lease, moves it in the index where its due time has
 // changed, and gives it as it will be read.
 func (t *tx) replaceLease(old store.Lease, v leaseValue) (store.Lease, error) {
 	key := leaseKey(v.Key)
-	if v.Closed || !v.DueAt.Equal(old.DueAt) {
-		if err := t.delete(dueBucket, timeKey(old.DueAt, key)); err != nil {
-			return store.Lease{}, err
-		}
-	}
-	if !v.Closed && !v.DueAt.Equal(old.DueAt) {
-		if err := t.put(dueBucket, timeKey(v.DueAt, key), []byte{}); err != nil {
-			return store.Lease{}, err
-		}
+	if err := t.moveDue(dueEntry(old), dueEntry(v.Lease)); err != nil {
+		return store.Lease{}, err
 	}
 	value := encodeLease(v)
 	if err := t.put(leasesBucket, key, value); err != nil {
@@ -164,6 +194,29 @@ func (t *tx) replaceLease(old store.Lease, v leaseValue) (store.Lease, error) {
 	}
 	stored, err := decodeLease(v.Key, value)
 	return stored.Lease, err
+}
+
+// dueEntry is a lease's key in the index of due times; nil for a closed one.
+func dueEntry(l store.Lease) []byte {
+	if l.Closed {
+		return nil
+	}
+	return timeKey(l.DueAt, leaseKey(l.Key))
+}
+
+func (t *tx) moveDue(from, to []byte) error {
+	if bytes.Equal(from, to) {
+		return nil
+	}
+	if from != nil {
+		if err := t.delete(dueBucket, from); err != nil {
+			return err
+		}
+	}
+	if to == nil {
+		return nil
+	}
+	return t.put(dueBucket, to, []byte{})
 }
 
 // leaseKey is a campaign's id and the number.
@@ -183,59 +236,4 @@ const (
 func timeKey(t time.Time, rest []byte) []byte {
 	out := make([]byte, 0, timeKeySize+len(rest))
 	return append(binary.BigEndian.AppendUint64(out, uint64(t.UnixMilli())^1<<63), rest...)
-}
-
-func encodeLease(v leaseValue) []byte {
-	e := newEncoder(192 + len(v.Progress.Settled) + 64*len(v.Progress.Deferred))
-	e = append(e, v.token[:]...)
-	e.string(v.Owner)
-	e.int(v.Fence)
-	e.int(v.Version)
-	e.time(v.DueAt)
-	e.bool(v.Closed)
-	e.string(v.Freeze.Cursor)
-	e.count(v.Freeze.Chunks)
-	e.bool(v.Freeze.Final)
-	e.count(v.Size)
-	e.progress(v.Progress)
-	return e
-}
-
-func decodeLease(key store.LeaseKey, value []byte) (leaseValue, error) {
-	v := leaseValue{Lease: store.Lease{Key: key}}
-	d := newDecoder(value)
-	if len(d.rest) < len(v.token) {
-		return v, errValue
-	}
-	d.rest = d.rest[copy(v.token[:], d.rest):]
-	v.Owner = d.string()
-	v.Fence, v.Version = d.int(), d.int()
-	v.DueAt, v.Closed = d.time(), d.bool()
-	v.Freeze = store.Freeze{Cursor: d.string(), Chunks: d.number(), Final: d.bool()}
-	v.Size = d.number()
-	v.Progress = d.progress()
-	return v, d.done()
-}
-
-func (e *encoder) progress(p campaign.Progress) {
-	e.bytes(p.Settled)
-	e.count(len(p.Deferred))
-	for _, f := range p.Deferred {
-		e.count(f.Index)
-		e.count(f.Attempts)
-		e.time(f.Next)
-		e.string(f.Reply)
-	}
-}
-
-func (d *decoder) progress() campaign.Progress {
-	p := campaign.Progress{Settled: d.bytes()}
-	n := d.count()
-	p.Deferred = make([]campaign.Deferred, n)
-	for i := range p.Deferred {
-		p.Deferred[i] = campaign.Deferred{
-			Index: d.number(), Attempts: d.number(), Next: d.time(), Reply: d.string(),
-		}
-	}
-	return p
 }

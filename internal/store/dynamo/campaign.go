@@ -1,7 +1,7 @@
 package dynamo
 
 import (
-	"time"
+	"maps"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
@@ -15,8 +15,11 @@ const (
 	attrNotice     = "notice"
 	attrStartedAt  = "started_at"
 	attrFinishedAt = "finished_at"
+	attrRunning    = "running_since"
 	attrSealed     = "smtp_password_sealed"
 	attrDigest     = "create_digest"
+	// attrRestarted is the stamp of the last Restart.
+	attrRestarted = "restart_digest"
 	// attrAudience holds the packed selection of a narrowed audience, and is
 	// text in place of octets where the selection is kept as content.
 	attrAudience = "audience"
@@ -30,23 +33,36 @@ func campaignItem(c campaign.Campaign) item {
 		attrCampaignID: str(c.ID), "campaign_name": str(c.Name), attrStatus: str(string(c.Status)),
 		"subject": str(c.Letter.Subject), "from_email": str(c.Letter.From.Address),
 		"body": refItem(c.Letter.HTML), "attachments": attachmentsItem(c.Letter.Attachments),
-		"smtp_server": str(c.Relay.Host), "smtp_port": num(c.Relay.Port),
-		"smtp_use_tls": boolean(c.Relay.UseTLS), "smtp_default": boolean(c.Relay.Default),
 	}
+	maps.Copy(it, relayItem(c.Relay))
 	putStr(it, "from_name", c.Letter.From.Name)
 	putStr(it, "reply_to_email", c.Letter.ReplyTo.Address)
 	putStr(it, "reply_to_name", c.Letter.ReplyTo.Name)
-	putStr(it, "smtp_username", c.Relay.Username)
 	putStr(it, "source_vpce", c.SourceVPCE)
+	putStr(it, "promise", string(c.Promise))
 	putStr(it, attrReason, c.Reason)
 	putStr(it, attrNotice, c.Notice)
-	if len(c.Relay.SealedPassword) > 0 {
-		it[attrSealed] = bin(c.Relay.SealedPassword)
-	}
+	putWhen(it, "send_at", c.SendAt)
 	putWhen(it, attrCreatedAt, c.CreatedAt)
 	putWhen(it, attrUpdatedAt, c.UpdatedAt)
 	putWhen(it, attrStartedAt, c.StartedAt)
 	putWhen(it, attrFinishedAt, c.FinishedAt)
+	putWhen(it, attrRunning, c.RunningSince)
+	return it
+}
+
+// relayAttributes are all that relayItem may give.
+var relayAttributes = [...]string{"smtp_server", "smtp_port", "smtp_use_tls", "smtp_default", "smtp_username", attrSealed}
+
+func relayItem(r campaign.Relay) item {
+	it := item{
+		"smtp_server": str(r.Host), "smtp_port": num(r.Port),
+		"smtp_use_tls": boolean(r.UseTLS), "smtp_default": boolean(r.Default),
+	}
+	putStr(it, "smtp_username", r.Username)
+	if len(r.SealedPassword) > 0 {
+		it[attrSealed] = bin(r.SealedPassword)
+	}
 	return it
 }
 
@@ -77,9 +93,11 @@ func campaignOf(it item) campaign.Campaign {
 		ID: text(it[attrCampaignID]), Name: text(it["campaign_name"]),
 		Status: campaign.Status(text(it[attrStatus])), Reason: text(it[attrReason]), Notice: text(it[attrNotice]),
 		Letter: letterOf(it), Relay: relayOf(it),
+		Promise: campaign.Promise(text(it["promise"])), SendAt: moment(it["send_at"]),
 		SourceVPCE: text(it["source_vpce"]),
 		CreatedAt:  moment(it[attrCreatedAt]), UpdatedAt: moment(it[attrUpdatedAt]),
 		StartedAt: moment(it[attrStartedAt]), FinishedAt: moment(it[attrFinishedAt]),
+		RunningSince: moment(it[attrRunning]),
 	}
 }
 
@@ -109,12 +127,4 @@ func relayOf(it item) campaign.Relay {
 		Host: text(it["smtp_server"]), Port: int(integer(it["smtp_port"])), UseTLS: truth(it["smtp_use_tls"]),
 		Username: text(it["smtp_username"]), SealedPassword: octets(it[attrSealed]), Default: truth(it["smtp_default"]),
 	}
-}
-
-// asFirstStored takes back what happened to a campaign since it was accepted.
-// A password that was erased stays erased.
-func asFirstStored(c campaign.Campaign) campaign.Campaign {
-	c.Status, c.Reason, c.Notice = campaign.StatusPending, "", ""
-	c.UpdatedAt, c.StartedAt, c.FinishedAt = c.CreatedAt, time.Time{}, time.Time{}
-	return c
 }

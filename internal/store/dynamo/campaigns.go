@@ -4,14 +4,11 @@ import (
 	"context"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
-	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
 	"postern/internal/campaign"
-	"postern/internal/store"
 )
 
 // GetCampaign implements store.Campaigns.
@@ -107,93 +104,4 @@ func (s *Store) campaignsByID(ctx context.Context, ids []string) ([]campaign.Cam
 	})
 	slices.SortFunc(campaigns, func(a, b campaign.Campaign) int { return strings.Compare(b.ID, a.ID) })
 	return campaigns, err
-}
-
-// Transition implements store.Campaigns.
-func (s *Store) Transition(ctx context.Context, id string, t store.Transition) (campaign.Campaign, error) {
-	if id == "" {
-		return campaign.Campaign{}, noCampaign()
-	}
-	out, err := s.db.UpdateItem(ctx, transitionUpdate(t).input(s.campaigns, campaignKey(id)))
-	if old, failed := conditionFailed(err); failed {
-		return s.notMoved(ctx, old, t.To)
-	}
-	if err != nil {
-		return campaign.Campaign{}, call{opUpdate, s.campaigns}.fail(ctx, err)
-	}
-	return s.readCampaign(ctx, out.Attributes)
-}
-
-// notMoved tells apart why a transition's condition did not hold.
-func (s *Store) notMoved(ctx context.Context, old item, to campaign.Status) (campaign.Campaign, error) {
-	if len(old) == 0 {
-		return campaign.Campaign{}, noCampaign()
-	}
-	status := text(old[attrStatus])
-	if status == string(to) {
-		return s.readCampaign(ctx, old)
-	}
-	return campaign.Campaign{}, campaign.Errorf(campaign.CodeConflict, "a campaign that is %s cannot become %s", status, to)
-}
-
-// statuses are all that a campaign can have.
-func statuses() []campaign.Status {
-	return []campaign.Status{
-		campaign.StatusPending, campaign.StatusInProgress, campaign.StatusCompleted, campaign.StatusFailed,
-	}
-}
-
-func transitionUpdate(t store.Transition) *update {
-	u := newUpdate()
-	u.set(attrStatus, str(string(t.To)))
-	u.set(attrReason, str(t.Reason))
-	u.set(attrUpdatedAt, when(t.At))
-	if t.To == campaign.StatusInProgress {
-		u.set(attrStartedAt, when(t.At))
-	}
-	if t.To.Terminal() {
-		u.set(attrFinishedAt, when(t.At))
-		u.remove(attrSealed)
-		u.remove(attrNotice)
-	}
-	u.requireStatus(func(s campaign.Status) bool { return s.CanBecome(t.To) })
-	return u
-}
-
-// requireStatus adds the condition that the stored status is one of those
-// allowed.
-func (u *update) requireStatus(allowed func(campaign.Status) bool) {
-	var values []types.AttributeValue
-	for _, status := range statuses() {
-		if allowed(status) {
-			values = append(values, str(string(status)))
-		}
-	}
-	if len(values) == 0 { // no status may become this one
-		values = append(values, str("none"))
-	}
-	list := strings.Repeat(",%s", len(values))[1:]
-	u.require("%s IN ("+list+")", attrStatus, values...)
-}
-
-// SetNotice implements store.Campaigns.
-func (s *Store) SetNotice(ctx context.Context, id, notice string, at time.Time) error {
-	if id == "" {
-		return noCampaign()
-	}
-	u := newUpdate()
-	u.set(attrNotice, str(notice))
-	u.set(attrUpdatedAt, when(at))
-	u.requireStatus(func(s campaign.Status) bool { return !s.Terminal() })
-	_, err := s.db.UpdateItem(ctx, u.input(s.campaigns, campaignKey(id)))
-	if old, failed := conditionFailed(err); failed {
-		if len(old) == 0 {
-			return noCampaign()
-		}
-		return nil
-	}
-	if err != nil {
-		return call{opUpdate, s.campaigns}.fail(ctx, err)
-	}
-	return nil
 }

@@ -2,9 +2,12 @@ package dynamo
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
@@ -17,7 +20,8 @@ import (
 // meter adds up the write units of a store's calls. What a single write took,
 // the server says. For a transaction DynamoDB Local names the units of one of
 // its items only, so the items are written once more, one by one: a
-// transaction takes twice that.
+// transaction takes twice that. The due index takes one for each entry that
+// goes and one for each that comes.
 type meter struct {
 	plain *Store // to write by, unmetered
 	mu    sync.Mutex
@@ -32,20 +36,70 @@ func (m *meter) install(stack *middleware.Stack) error {
 func (m *meter) measure(ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler) (
 	middleware.InitializeOutput, middleware.Metadata, error,
 ) {
-	update, single := in.Parameters.(*dynamodb.UpdateItemInput)
-	if single {
-		update.ReturnConsumedCapacity = types.ReturnConsumedCapacityTotal
+	switch parameters := in.Parameters.(type) {
+	case *dynamodb.UpdateItemInput:
+		parameters.ReturnConsumedCapacity = types.ReturnConsumedCapacityTotal
+		out, metadata, err := next.HandleInitialize(ctx, in)
+		if err == nil {
+			m.add(*out.Result.(*dynamodb.UpdateItemOutput).ConsumedCapacity.CapacityUnits)
+		}
+		return out, metadata, err
+	case *dynamodb.TransactWriteItemsInput:
+		before := m.due(ctx, parameters.TransactItems)
+		out, metadata, err := next.HandleInitialize(ctx, in)
+		for i, after := range m.due(ctx, parameters.TransactItems) {
+			m.add(indexUnits(before[i], after))
+		}
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.parts = append(m.parts, parameters.TransactItems...)
+		return out, metadata, err
 	}
-	out, metadata, err := next.HandleInitialize(ctx, in)
+	return next.HandleInitialize(ctx, in)
+}
+
+func (m *meter) add(units float64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if transaction, is := in.Parameters.(*dynamodb.TransactWriteItemsInput); is {
-		m.parts = append(m.parts, transaction.TransactItems...)
+	m.units += units
+}
+
+// due gives each part's entry in the due index; "" where it has none.
+func (m *meter) due(ctx context.Context, parts []types.TransactWriteItem) []string {
+	entries := make([]string, len(parts))
+	for i, part := range parts {
+		if table, key := written(part); table == m.plain.work {
+			it, _, _ := m.plain.getItem(ctx, table, key)
+			entries[i] = text(it[attrDueShard]) + text(it[attrDueAt])
+		}
 	}
-	if single && err == nil {
-		m.units += *out.Result.(*dynamodb.UpdateItemOutput).ConsumedCapacity.CapacityUnits
+	return entries
+}
+
+func indexUnits(before, after string) (units float64) {
+	if before == after {
+		return 0
 	}
-	return out, metadata, err
+	if before != "" {
+		units++
+	}
+	if after != "" {
+		units++
+	}
+	return units
+}
+
+// written names the item that a part of a transaction is about.
+func written(part types.TransactWriteItem) (table string, key item) {
+	switch {
+	case part.Update != nil:
+		return *part.Update.TableName, part.Update.Key
+	case part.ConditionCheck != nil:
+		return *part.ConditionCheck.TableName, part.ConditionCheck.Key
+	case part.Put.Item["pk"] != nil:
+		return *part.Put.TableName, item{"pk": part.Put.Item["pk"], "sk": part.Put.Item["sk"]}
+	}
+	return *part.Put.TableName, item{rowChunk: part.Put.Item[rowChunk], rowIndex: part.Put.Item[rowIndex]}
 }
 
 // writes gives the write units that do consumes.
@@ -61,28 +115,18 @@ func (m *meter) writes(t *testing.T, do func()) float64 {
 
 func (m *meter) transacted(t *testing.T, part types.TransactWriteItem) float64 {
 	t.Helper()
-	var table string
-	var it item
-	var index float64
-	if part.Put != nil {
-		table, it = *part.Put.TableName, part.Put.Item
-		if it[attrDueShard] != nil {
-			index = 1 // a new entry of the due index
-		}
-	} else {
-		table = *part.Update.TableName
-		var err error
-		if it, _, err = m.plain.getItem(t.Context(), table, part.Update.Key); err != nil {
-			t.Fatal(err)
-		}
+	table, key := written(part)
+	it, found, err := m.plain.getItem(t.Context(), table, key)
+	if err != nil || !found {
+		t.Fatalf("an item of a transaction: found %v, error %v", found, err)
 	}
 	out, err := m.plain.db.PutItem(t.Context(), &dynamodb.PutItemInput{
-		TableName: &table, Item: it, ReturnConsumedCapacity: types.ReturnConsumedCapacityIndexes,
+		TableName: &table, Item: it, ReturnConsumedCapacity: types.ReturnConsumedCapacityTotal,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return 2**out.ConsumedCapacity.Table.CapacityUnits + index
+	return 2 * *out.ConsumedCapacity.CapacityUnits
 }
 
 // metered gives a store whose calls go over a meter.
@@ -95,45 +139,148 @@ func metered(t *testing.T) (*meter, *Store) {
 	return m, open(t, func(c *Config) { c.Client, c.TablePrefix, c.CreateTables = client, m.plain.prefix, false })
 }
 
-// TestCapacity holds the write path to about two write units a recipient, and
+// typical is a chunk as the engine freezes them: five full checkpoints, with
+// results that are as long as a relay's usual ones.
+func typical() (campaign.Audience, store.Checkpoint) {
+	const size = 5 * store.MaxCheckpoint
+	audience := campaign.Audience{Fields: []string{"first_name", "company"}}
+	results := checkpoint(size, size)
+	for i := range results.Deliveries {
+		results.Deliveries[i].Digest = make([]byte, sha256.Size)
+		audience.Recipients = append(audience.Recipients, campaign.Recipient{
+			Address: results.Deliveries[i].Address, Values: []string{fmt.Sprint("Firstname", i), "A Company with a Name, Ltd."},
+		})
+	}
+	return audience, results
+}
+
+// chunkLife is what a chunk takes from its freezing to its end, in write units.
+type chunkLife struct{ freeze, acquire, checkpoints, renewals, finish float64 }
+
+func (l chunkLife) sum() float64 {
+	return l.freeze + l.acquire + l.checkpoints + l.renewals + l.finish
+}
+
+// renewals is how often a chunk's lease is renewed beside its checkpoints: for
+// about a minute at a third of the lease time.
+const renewals = 20
+
+// live takes a typical chunk from its freezing to its end. Sent are the
+// contacts whose statistics change.
+func (m *meter) live(t *testing.T, s *Store, sent store.Sent) (l chunkLife) {
+	t.Helper()
+	audience, results := typical()
+	holder := control(t, m.plain)
+	key := store.LeaseKey{CampaignID: holder.Key.CampaignID, Number: 1}
+	var held store.Lease
+	l.freeze = m.writes(t, func() {
+		chunk := store.Chunk{Size: len(audience.Recipients), Packed: audience.Pack(), DueAt: time.Now()}
+		must[store.Lease](t)(s.AddChunk(t.Context(), holder, chunk, "cursor"))
+	})
+	l.acquire = m.writes(t, func() { held = hold(t, s, key) })
+	for rows := range slices.Chunk(results.Deliveries, store.MaxCheckpoint) {
+		cp := store.Checkpoint{Deliveries: rows, Progress: results.Progress}
+		one := m.writes(t, func() { held = must[store.Lease](t)(s.Checkpoint(t.Context(), held, cp)) })
+		if most := 2.0*store.MaxCheckpoint + 4; one > most {
+			t.Errorf("a checkpoint of %d rows takes %v write units, the bound is %v", len(rows), one, most)
+		}
+		l.checkpoints += one
+	}
+	l.renewals = m.writes(t, func() {
+		for range renewals {
+			held = must[store.Lease](t)(s.RenewLease(t.Context(), held))
+		}
+	})
+	l.finish = m.writes(t, func() { must[store.Lease](t)(s.FinishChunk(t.Context(), held, sent)) })
+	return l
+}
+
+// TestCapacity holds a chunk's whole life to 2.5 write units a recipient, and
 // one more for the contact's statistics.
 func TestCapacity(t *testing.T) {
 	t.Parallel()
 	m, s := metered(t)
-	const size = 490 // five full checkpoints
-	free := control(t, s)
-
-	audience := campaign.Audience{Fields: []string{"first_name", "company"}}
-	full := checkpoint(size, size)
-	for i, d := range full.Deliveries {
-		audience.Recipients = append(audience.Recipients, campaign.Recipient{
-			Address: d.Address, Values: []string{fmt.Sprint("Firstname", i), "A Company with a Name, Ltd."},
-		})
+	audience, _ := typical()
+	keys := make([]string, len(audience.Recipients))
+	changes := make([]campaign.ContactChange, len(keys))
+	for i, r := range audience.Recipients {
+		changes[i] = campaign.ContactChange{Address: r.Address, Set: map[string]string{"first_name": r.Values[0], "company": r.Values[1]}}
+		keys[i] = changes[i].Key()
 	}
-	added := m.writes(t, func() {
-		must[store.Lease](t)(s.AddChunk(t.Context(), free, store.Chunk{Size: size, Packed: audience.Pack()}, "cursor"))
-	})
-	held := hold(t, s, store.LeaseKey{CampaignID: free.Key.CampaignID, Number: 1})
-	var checkpoints float64
-	for from := 0; from < size; from += store.MaxCheckpoint {
-		cp := store.Checkpoint{Deliveries: full.Deliveries[from : from+store.MaxCheckpoint], Progress: full.Progress}
-		one := m.writes(t, func() { held = must[store.Lease](t)(s.Checkpoint(t.Context(), held, cp)) })
-		if most := 2.0*store.MaxCheckpoint + 4; one > most {
-			t.Errorf("a checkpoint of %d rows takes %v write units, the bound is %v", store.MaxCheckpoint, one, most)
+	if err := m.plain.UpsertContacts(t.Context(), changes, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	cases := []struct {
+		name string
+		sent store.Sent
+		most float64
+	}{
+		{"without statistics", store.Sent{At: time.Now()}, 2.5},
+		{"with statistics", store.Sent{Keys: keys, At: time.Now()}, 3.5},
+	}
+	for _, c := range cases {
+		l := m.live(t, s, c.sent)
+		per := l.sum() / float64(len(keys))
+		t.Logf("%s, %d recipients: freeze %v, acquire %v, checkpoints %v, %d renewals %v, finish %v: %.3f write units a recipient",
+			c.name, len(keys), l.freeze, l.acquire, l.checkpoints, renewals, l.renewals, l.finish, per)
+		if l.freeze == 0 || l.acquire == 0 || l.checkpoints == 0 || l.renewals != renewals || l.finish == 0 {
+			t.Errorf("%s: something was not measured: %+v", c.name, l)
 		}
-		checkpoints += one
+		if per > c.most {
+			t.Errorf("%s: %.3f write units a recipient, the bound is %v", c.name, per, c.most)
+		}
 	}
-	renewed := m.writes(t, func() { held = must[store.Lease](t)(s.RenewLease(t.Context(), held)) })
-	t.Logf("write units a recipient: audience %.3f, results %.3f; renewal %v", added/size, checkpoints/size, renewed)
-	if added == 0 || checkpoints == 0 {
-		t.Fatal("nothing was measured")
+}
+
+// wantUnits holds a call to its price in the package comment.
+func (m *meter) wantUnits(t *testing.T, what string, want float64, do func()) {
+	t.Helper()
+	if got := m.writes(t, do); got != want {
+		t.Errorf("%s takes %v write units, want %v", what, got, want)
 	}
-	if got := (added + checkpoints) / size; got > 2.25 {
-		t.Errorf("%.3f write units a recipient, the bound is 2.25", got)
+}
+
+// pausedWith makes a paused campaign with one shelved chunk, of whose
+// recipients the first ones have failed.
+func pausedWith(t *testing.T, s *Store, failed int) (chunkKey store.LeaseKey) {
+	t.Helper()
+	held := chunk(t, s, store.MaxChunkRecipients)
+	cp := checkpoint(store.MaxChunkRecipients, failed)
+	for i := range cp.Deliveries {
+		cp.Deliveries[i].State = campaign.DeliveryFailed
 	}
-	if renewed > 1 {
-		t.Errorf("a renewal takes %v write units, the bound is 1", renewed)
+	held = must[store.Lease](t)(s.Checkpoint(t.Context(), held, cp))
+	must[campaign.Campaign](t)(s.Transition(t.Context(), held.Key.CampaignID, store.Transition{To: campaign.StatusPaused, At: time.Now()}))
+	must[store.Lease](t)(s.CloseLease(t.Context(), held, campaign.StatusPaused))
+	return held.Key
+}
+
+// TestRarerCapacity measures what happens to few chunks.
+func TestRarerCapacity(t *testing.T) {
+	t.Parallel()
+	m, s := metered(t)
+	const rows = 10
+	held := chunk(t, m.plain, store.MaxChunkRecipients)
+	m.wantUnits(t, "letting a lease go", 3, func() { must[store.Lease](t)(s.ReleaseLease(t.Context(), held, time.Now())) })
+	m.wantUnits(t, "taking a lease", 3, func() { held = hold(t, s, held.Key) })
+	m.wantUnits(t, "absorbing", 2*rows+4, func() {
+		if err := s.Absorb(t.Context(), held.Key, checkpoint(store.MaxChunkRecipients, rows).Deliveries); err != nil {
+			t.Fatal(err)
+		}
+	})
+	held = must[store.Lease](t)(s.GetLease(t.Context(), held.Key))
+	m.wantUnits(t, "shelving a chunk", 5, func() { must[store.Lease](t)(s.CloseLease(t.Context(), held, campaign.StatusPending)) })
+
+	reopen := func(what string, want float64, states ...campaign.DeliveryState) {
+		t.Helper()
+		id := pausedWith(t, m.plain, rows).CampaignID
+		r := store.Restart{From: campaign.StatusPaused, To: campaign.StatusPending, States: states, At: time.Now(), DueAt: time.Now()}
+		must[campaign.Campaign](t)(m.plain.Restart(t.Context(), id, r))
+		control := hold(t, m.plain, store.LeaseKey{CampaignID: id})
+		m.wantUnits(t, what, want, func() { must[store.Lease](t)(s.ReopenChunk(t.Context(), control, time.Now())) })
 	}
+	reopen("reopening a chunk", 5)
+	reopen("reopening a chunk for a retry", 7, campaign.DeliveryFailed)
 }
 
 // TestDeferredCapacity: a chunk all of whose recipients are greylisted keeps a

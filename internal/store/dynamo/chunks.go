@@ -69,8 +69,8 @@ func (s *Store) Checkpoint(ctx context.Context, held store.Lease, cp store.Check
 		return store.Lease{}, err
 	}
 	parts := rowParts(s.deliveries, held.Key, cp.Deliveries)
-	if counts := s.countDeliveries(cp.Deliveries); counts != nil {
-		parts = append(parts, counts.part(s.work, totalsKey(held.Key)))
+	if counts := countTerminal(cp.Deliveries); len(counts) > 0 {
+		parts = append(parts, s.tally(counts).part(s.work, totalsKey(held.Key)))
 	}
 	if len(parts) == 0 {
 		return s.writeLease(ctx, w)

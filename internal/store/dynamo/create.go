@@ -58,6 +58,14 @@ func (a acceptance) made() campaign.Campaign {
 	return c
 }
 
+// startsAt is when the campaign's work is due.
+func (a acceptance) startsAt() time.Time {
+	if a.Campaign.Status == campaign.StatusScheduled {
+		return a.Campaign.SendAt
+	}
+	return a.Campaign.CreatedAt
+}
+
 // CreateCampaign implements store.Campaigns in three steps: a reservation of
 // the Idempotency-Key (of the campaign's id where there is no key), the pieces
 // of content, and one transaction of the campaign, its control lease, its
@@ -83,7 +91,7 @@ func (s *Store) CreateCampaign(ctx context.Context, n store.NewCampaign) (campai
 	known, err := s.reserve(ctx, a)
 	if known != "" {
 		c, err := s.GetCampaign(ctx, known)
-		return asFirstStored(c), false, err
+		return c, false, err
 	}
 	if othersKey(err) {
 		return campaign.Campaign{}, false, err
@@ -104,7 +112,7 @@ func (s *Store) madeBefore(ctx context.Context, a acceptance, it item) (campaign
 		return campaign.Campaign{}, false, idTaken(a.Campaign.ID)
 	}
 	c, err := s.readCampaign(ctx, it)
-	return asFirstStored(c), err == nil, err
+	return c, err == nil, err
 }
 
 func idTaken(id string) error {
@@ -120,7 +128,7 @@ func (s *Store) accept(ctx context.Context, a acceptance) error {
 	const campaignPart, reservationPart = 0, 3
 	refused, err := s.transact(ctx, s.campaigns,
 		putPart(s.campaigns, a.item, attrCampaignID),
-		putPart(s.work, newLease(store.LeaseKey{CampaignID: id}, a.Campaign.CreatedAt, 0), "pk"),
+		putPart(s.work, newLease(store.LeaseKey{CampaignID: id}, a.startsAt(), 0), "pk"),
 		putPart(s.work, workKey(pkListing, id), ""),
 		s.settle(a).part(s.work, reservationKey(a.NewCampaign)))
 	if err != nil || len(refused) == 0 {

@@ -224,7 +224,7 @@ func TestKnownKeyAfterTheEnd(t *testing.T) {
 	again := newCampaign(t)
 	again.IdempotencyKey = "key"
 	c, created, err := s.CreateCampaign(t.Context(), again)
-	if err != nil || created || c.ID != n.Campaign.ID || c.Status != campaign.StatusPending || !c.FinishedAt.IsZero() {
+	if err != nil || created || c.ID != n.Campaign.ID || c.Status != campaign.StatusCompleted {
 		t.Fatalf("campaign %+v, created %v, error %v", c, created, err)
 	}
 	if len(c.Relay.SealedPassword) != 0 {

@@ -21,6 +21,7 @@ const (
 	rowAttempts  = "t"
 	rowReply     = "r"
 	rowMessageID = "m"
+	rowDigest    = "h"
 	rowUpdated   = "u"
 	rowNext      = "n"
 )
@@ -32,6 +33,9 @@ func rowItem(key store.LeaseKey, d campaign.Delivery) item {
 	}
 	putStr(it, rowReply, d.Reply)
 	putStr(it, rowMessageID, d.MessageID)
+	if len(d.Digest) > 0 {
+		it[rowDigest] = bin(d.Digest)
+	}
 	if !d.NextAttempt.IsZero() {
 		it[rowNext] = millis(d.NextAttempt)
 	}
@@ -42,7 +46,7 @@ func rowOf(it item) campaign.Delivery {
 	return campaign.Delivery{
 		Index: int(integer(it[rowIndex])), Address: text(it[rowAddress]),
 		State: campaign.DeliveryState(text(it[rowState])), Attempts: int(integer(it[rowAttempts])),
-		Reply: text(it[rowReply]), MessageID: text(it[rowMessageID]),
+		Reply: text(it[rowReply]), MessageID: text(it[rowMessageID]), Digest: octets(it[rowDigest]),
 		UpdatedAt: fromMillis(it[rowUpdated]), NextAttempt: fromMillis(it[rowNext]),
 	}
 }

@@ -64,7 +64,7 @@ func (c call) fail(ctx context.Context, err error) error {
 // the actions that it is made of.
 func (c call) action() string {
 	if c.op == opTransact {
-		return "PutItem, dynamodb:UpdateItem or dynamodb:DeleteItem"
+		return "PutItem, dynamodb:UpdateItem, dynamodb:DeleteItem or dynamodb:ConditionCheckItem"
 	}
 	return c.op
 }

@@ -26,11 +26,10 @@ func (s *Store) FinishChunk(ctx context.Context, held store.Lease, sent store.Se
 		return store.Lease{}, err
 	}
 	w.close()
-	then := held
-	then.Owner, then.Closed, then.DueAt = "", true, time.Time{}
+	w.set(attrDone, boolean(true))
 	counts := newTally(s.now())
 	counts.add(totalsDone, 1)
-	return s.transactLease(ctx, w, then, counts.part(s.work, totalsKey(held.Key)))
+	return s.transactLease(ctx, w, w.closed(), counts.part(s.work, totalsKey(held.Key)))
 }
 
 // stillHeld looks before the statistics are applied: a holder who has lost the

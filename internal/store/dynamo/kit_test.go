@@ -12,7 +12,7 @@ import (
 	"postern/internal/store"
 )
 
-func must[T any](t *testing.T) func(T, error) T {
+func must[T any](t testing.TB) func(T, error) T {
 	return func(v T, err error) T {
 		t.Helper()
 		if err != nil {
@@ -29,7 +29,7 @@ func wantCode(t *testing.T, err error, code campaign.Code) {
 	}
 }
 
-func newCampaign(t *testing.T) store.NewCampaign {
+func newCampaign(t testing.TB) store.NewCampaign {
 	t.Helper()
 	now := time.Now().UTC().Truncate(time.Millisecond)
 	return store.NewCampaign{
@@ -42,7 +42,7 @@ func newCampaign(t *testing.T) store.NewCampaign {
 }
 
 // control makes a campaign and holds its control lease.
-func control(t *testing.T, s *Store) store.Lease {
+func control(t testing.TB, s *Store) store.Lease {
 	t.Helper()
 	c, _, err := s.CreateCampaign(t.Context(), newCampaign(t))
 	if err != nil {
@@ -51,14 +51,14 @@ func control(t *testing.T, s *Store) store.Lease {
 	return hold(t, s, store.LeaseKey{CampaignID: c.ID})
 }
 
-func hold(t *testing.T, s *Store, key store.LeaseKey) store.Lease {
+func hold(t testing.TB, s *Store, key store.LeaseKey) store.Lease {
 	t.Helper()
 	seen := must[store.Lease](t)(s.GetLease(t.Context(), key))
 	return must[store.Lease](t)(s.AcquireLease(t.Context(), seen, uuid.NewString()))
 }
 
 // chunk holds the one chunk of a new campaign.
-func chunk(t *testing.T, s *Store, size int) store.Lease {
+func chunk(t testing.TB, s *Store, size int) store.Lease {
 	t.Helper()
 	c := control(t, s)
 	must[store.Lease](t)(s.AddChunk(t.Context(), c, someChunk(size), "cursor"))
@@ -106,7 +106,7 @@ func contactOfKey(t *testing.T, s *Store, key string) campaign.Contact {
 type leaseCall struct {
 	name  string
 	op    string // the write's operation
-	setup func(t *testing.T, s *Store) store.Lease
+	setup func(t testing.TB, s *Store) store.Lease
 	make  func(ctx context.Context, s *Store, held store.Lease) (store.Lease, error)
 	// want is what the totals are when the call has been counted once.
 	want campaign.Totals

@@ -3,7 +3,6 @@ package dynamo
 import (
 	"crypto/sha256"
 	"encoding/json"
-	"fmt"
 	"hash/fnv"
 	"strconv"
 	"strings"
@@ -28,13 +27,20 @@ const (
 	attrFence    = "f"
 	attrVersion  = "v"
 	attrStamp    = "w"
+	attrStamped  = "wv"
 	attrClosed   = "x"
+	attrDone     = "e"
 	attrSize     = "n"
 	attrSettled  = "s"
 	attrDeferred = "d"
+	attrIntents  = "si"
+	attrCounted  = "sc"
 	attrCursor   = "fc"
 	attrChunks   = "fk"
 	attrFinal    = "ff"
+	attrNext     = "rn"
+	attrStates   = "rs"
+	attrFrom     = "rf"
 	attrDueShard = "due_shard"
 	attrDueAt    = "due_at"
 )
@@ -68,16 +74,11 @@ func spread(key store.LeaseKey, n uint32) uint32 {
 	return h.Sum32() % n
 }
 
-// dueShards is how many partitions of the due index share its writes.
-const dueShards = 8
-
-func dueShard(n uint32) string { return fmt.Sprintf("due#%d", n) }
-
 // newLease is the item of a lease that is free from the beginning.
 func newLease(key store.LeaseKey, dueAt time.Time, size int) item {
 	it := leaseItemKey(key)
 	it[attrFence], it[attrVersion], it[attrSize] = num(0), num(0), num(size)
-	it[attrDueShard], it[attrDueAt] = str(dueShard(spread(key, dueShards))), millis(dueAt)
+	it[attrDueShard], it[attrDueAt] = str(freeShard(key)), millis(dueAt)
 	return it
 }
 
@@ -92,13 +93,41 @@ func leaseOf(it item) (store.Lease, error) {
 		Freeze: store.Freeze{
 			Cursor: text(it[attrCursor]), Chunks: int(integer(it[attrChunks])), Final: truth(it[attrFinal]),
 		},
-		Progress: campaign.Progress{Settled: octets(it[attrSettled])},
+		Reopen: reopenOf(it),
+		Progress: campaign.Progress{
+			Settled: octets(it[attrSettled]), Intents: octets(it[attrIntents]), Counted: octets(it[attrCounted]),
+		},
 	}
 	var err error
 	if l.Progress.Deferred, err = unpackDeferred(octets(it[attrDeferred])); err != nil {
 		return store.Lease{}, damaged(err, "lease "+chunkID(key))
 	}
 	return l, nil
+}
+
+func reopenOf(it item) store.Reopen {
+	r := store.Reopen{Next: int(integer(it[attrNext])), StatesFrom: int(integer(it[attrFrom]))}
+	for _, state := range texts(it[attrStates]) {
+		r.States = append(r.States, campaign.DeliveryState(state))
+	}
+	return r
+}
+
+// setReopen writes how far a Restart is into an update of a control lease.
+func (u *update) setReopen(r store.Reopen) {
+	if r.Next == 0 {
+		u.remove(attrNext)
+		u.remove(attrStates)
+		u.remove(attrFrom)
+		return
+	}
+	states := make([]string, len(r.States))
+	for i, state := range r.States {
+		states[i] = string(state)
+	}
+	u.set(attrNext, num(r.Next))
+	u.set(attrStates, strs(states))
+	u.set(attrFrom, num(r.StatesFrom))
 }
 
 // deferredRow is a deferred recipient in a lease item, packed with the others.
@@ -145,6 +174,8 @@ func asStored(p campaign.Progress) campaign.Progress {
 // setProgress writes a chunk's progress into an update of its lease.
 func (u *update) setProgress(p campaign.Progress) error {
 	u.set(attrSettled, bin(p.Settled))
+	u.setBitmap(attrIntents, p.Intents)
+	u.setBitmap(attrCounted, p.Counted)
 	if len(p.Deferred) == 0 {
 		u.remove(attrDeferred)
 		return nil
@@ -155,6 +186,15 @@ func (u *update) setProgress(p campaign.Progress) error {
 	}
 	u.set(attrDeferred, bin(packed))
 	return nil
+}
+
+// setBitmap leaves an attribute out of the item where there is no bitmap.
+func (u *update) setBitmap(attribute string, b campaign.Bitmap) {
+	if len(b) == 0 {
+		u.remove(attribute)
+		return
+	}
+	u.set(attribute, bin(b))
 }
 
 // stamp identifies a write to a lease by what it does. It is stored with the

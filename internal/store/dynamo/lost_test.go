@@ -10,9 +10,35 @@ import (
 	"postern/internal/store"
 )
 
-func tenRecipients(t *testing.T, s *Store) store.Lease {
+func tenRecipients(t testing.TB, s *Store) store.Lease {
 	t.Helper()
 	return chunk(t, s, 10)
+}
+
+// retried holds the control lease of a campaign with a finished chunk, of
+// whose ten recipients three have failed and are to be mailed again.
+func retried(t testing.TB, s *Store) store.Lease {
+	t.Helper()
+	held := chunk(t, s, 10)
+	cp := checkpoint(10, 10)
+	for i := range 3 {
+		cp.Deliveries[i].State = campaign.DeliveryFailed
+	}
+	held = must[store.Lease](t)(s.Checkpoint(t.Context(), held, cp))
+	must[store.Lease](t)(s.FinishChunk(t.Context(), held, store.Sent{}))
+	id := held.Key.CampaignID
+	for _, to := range []campaign.Status{campaign.StatusInProgress, campaign.StatusCompleted} {
+		must[campaign.Campaign](t)(s.Transition(t.Context(), id, store.Transition{To: to, At: time.Now()}))
+	}
+	must[campaign.Campaign](t)(s.Restart(t.Context(), id, retryOf(campaign.StatusCompleted)))
+	return hold(t, s, store.LeaseKey{CampaignID: id})
+}
+
+func retryOf(from campaign.Status) store.Restart {
+	at := time.UnixMilli(1_750_000_000_000).UTC()
+	return store.Restart{
+		From: from, To: campaign.StatusInProgress, States: []campaign.DeliveryState{campaign.DeliveryFailed}, DueAt: at, At: at,
+	}
 }
 
 func leaseCalls() []leaseCall {
@@ -28,8 +54,8 @@ func leaseCalls() []leaseCall {
 		{"ReleaseLease", opUpdate, tenRecipients, func(ctx context.Context, s *Store, held store.Lease) (store.Lease, error) {
 			return s.ReleaseLease(ctx, held, due)
 		}, frozen},
-		{"CloseLease", opUpdate, tenRecipients, func(ctx context.Context, s *Store, held store.Lease) (store.Lease, error) {
-			return s.CloseLease(ctx, held)
+		{"CloseLease", opTransact, tenRecipients, func(ctx context.Context, s *Store, held store.Lease) (store.Lease, error) {
+			return s.CloseLease(ctx, held, campaign.StatusPending)
 		}, frozen},
 		{"Checkpoint", opTransact, tenRecipients, func(ctx context.Context, s *Store, held store.Lease) (store.Lease, error) {
 			return s.Checkpoint(ctx, held, checkpoint(10, 7))
@@ -43,6 +69,9 @@ func leaseCalls() []leaseCall {
 		{"FinishFreeze", opTransact, control, func(ctx context.Context, s *Store, held store.Lease) (store.Lease, error) {
 			return s.FinishFreeze(ctx, held)
 		}, campaign.Totals{Final: true}},
+		{"ReopenChunk", opTransact, retried, func(ctx context.Context, s *Store, held store.Lease) (store.Lease, error) {
+			return s.ReopenChunk(ctx, held, due)
+		}, campaign.Totals{Total: 10, Chunks: 1, Sent: 7}},
 	}
 }
 
@@ -118,4 +147,102 @@ func TestLostAnswerToDelete(t *testing.T) {
 		t.Fatalf("DeleteContact whose first answer was lost: %v", err)
 	}
 	wantCode(t, s.DeleteContact(t.Context(), key), campaign.CodeNotFound)
+}
+
+// otherCall is a write that is not a holder's. Setup gives what it is made
+// with, look what it must have changed once.
+type otherCall struct {
+	name  string
+	op    string
+	setup func(t testing.TB, s *Store) store.Lease
+	make  func(ctx context.Context, s *Store, l store.Lease) error
+	look  func(t *testing.T, s *Store, l store.Lease) any
+	want  any
+}
+
+func otherCalls() []otherCall {
+	paused := func(t testing.TB, s *Store) store.Lease {
+		t.Helper()
+		held := chunk(t, s, 10)
+		must[campaign.Campaign](t)(s.Transition(t.Context(), held.Key.CampaignID, store.Transition{To: campaign.StatusPaused, At: time.Now()}))
+		return held
+	}
+	signal := func(t *testing.T, s *Store, _ store.Lease) any {
+		t.Helper()
+		return must[int64](t)(s.Signal(t.Context()))
+	}
+	return []otherCall{
+		{"Transition", opTransact, tenRecipients, func(ctx context.Context, s *Store, l store.Lease) error {
+			_, err := s.Transition(ctx, l.Key.CampaignID, store.Transition{To: campaign.StatusCancelled, At: time.Now()})
+			return err
+		}, signal, int64(1)},
+		{"Restart", opTransact, paused, func(ctx context.Context, s *Store, l store.Lease) error {
+			_, err := s.Restart(ctx, l.Key.CampaignID, retryOf(campaign.StatusPaused))
+			return err
+		}, signal, int64(2)},
+		{"Absorb", opTransact, tenRecipients, func(ctx context.Context, s *Store, l store.Lease) error {
+			return s.Absorb(ctx, l.Key, checkpoint(10, 4).Deliveries)
+		}, func(t *testing.T, s *Store, l store.Lease) any {
+			t.Helper()
+			totals := must[campaign.Totals](t)(s.Totals(t.Context(), l.Key.CampaignID))
+			version := must[store.Lease](t)(s.GetLease(t.Context(), l.Key)).Version - l.Version
+			return [2]int64{totals.Sent, version}
+		}, [2]int64{4, 1}},
+		{"SwapCell", opPut, tenRecipients, func(ctx context.Context, s *Store, _ store.Lease) error {
+			_, err := s.SwapCell(ctx, "relay", store.Cell{}, []byte("mine"))
+			return err
+		}, func(t *testing.T, s *Store, _ store.Lease) any {
+			t.Helper()
+			return must[store.Cell](t)(s.GetCell(t.Context(), "relay")).Version
+		}, int64(1)},
+	}
+}
+
+// TestLostAnswers of the writes that are not a holder's: one answer, and all
+// until the call is made again.
+func TestLostAnswers(t *testing.T) {
+	t.Parallel()
+	for _, c := range otherCalls() {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			for _, lost := range []int{1, 100} {
+				p, s, direct := through(t)
+				l := c.setup(t, direct)
+				p.first(lost, c.op, fault{drop: true})
+				err := c.make(t.Context(), s, l)
+				if lost > 1 {
+					wantCode(t, err, campaign.CodeUnavailable)
+					p.follow(nil)
+					err = c.make(t.Context(), s, l)
+				} else if n := p.count(c.op); n < 2 {
+					t.Fatalf("%d requests of %s: nothing was lost", n, c.op)
+				}
+				if got := c.look(t, direct, l); err != nil || !reflect.DeepEqual(got, c.want) {
+					t.Fatalf("with %d answers lost: %v, want %v; error %v", lost, got, c.want, err)
+				}
+			}
+		})
+	}
+}
+
+// TestCheckpointUnderAbsorb: a checkpoint whose answers were all lost counts
+// once, though messages of a former holder came in between.
+func TestCheckpointUnderAbsorb(t *testing.T) {
+	t.Parallel()
+	p, s, direct := through(t)
+	held := chunk(t, direct, 10)
+	p.all(fault{drop: true}, opTransact)
+	_, err := s.Checkpoint(t.Context(), held, checkpoint(10, 7))
+	wantCode(t, err, campaign.CodeUnavailable)
+	p.follow(nil)
+	if err := direct.Absorb(t.Context(), held.Key, checkpoint(10, 9).Deliveries[6:]); err != nil {
+		t.Fatal(err)
+	}
+	now := must[store.Lease](t)(s.Checkpoint(t.Context(), held, checkpoint(10, 7)))
+	if now.Version != held.Version+2 || now.Progress.Settled.Len() != 9 {
+		t.Fatalf("the lease is %+v, it was %+v", now, held)
+	}
+	if totals := must[campaign.Totals](t)(direct.Totals(t.Context(), held.Key.CampaignID)); totals.Sent != 9 {
+		t.Fatalf("%d sent, want 9", totals.Sent)
+	}
 }

@@ -9,7 +9,7 @@ import (
 )
 
 // open gives a store with tables of its own.
-func open(t *testing.T, change func(*Config)) *Store {
+func open(t testing.TB, change func(*Config)) *Store {
 	t.Helper()
 	c := Config{Endpoint: dynamotest.Endpoint(t), TablePrefix: dynamotest.Prefix(), CreateTables: true}
 	if change != nil {

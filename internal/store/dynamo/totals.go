@@ -39,17 +39,20 @@ func newTally(at time.Time) *update {
 	return u
 }
 
-// countDeliveries counts the terminal ones; nil where there is none.
-func (s *Store) countDeliveries(deliveries []campaign.Delivery) *update {
+// countTerminal counts deliveries by their terminal states.
+func countTerminal(deliveries []campaign.Delivery) map[campaign.DeliveryState]int64 {
 	counts := map[campaign.DeliveryState]int64{}
 	for _, d := range deliveries {
 		if d.State.Terminal() {
 			counts[d.State]++
 		}
 	}
-	if len(counts) == 0 {
-		return nil
-	}
+	return counts
+}
+
+// tally makes a change to totals out of counts by terminal state, which may be
+// below zero.
+func (s *Store) tally(counts map[campaign.DeliveryState]int64) *update {
 	u := newTally(s.now())
 	for state, n := range counts {
 		u.add(string(state), n)

@@ -81,13 +81,21 @@ func (u *update) condition() *string {
 	return aws.String(strings.Join(u.conditions, " AND "))
 }
 
+// given are the values; DynamoDB refuses an empty list of them.
+func (u *update) given() item {
+	if len(u.values) == 0 {
+		return nil
+	}
+	return u.values
+}
+
 // input makes a single write, which gives the new item when it succeeds and
 // the old one when its condition does not hold.
 func (u *update) input(table string, key item) *dynamodb.UpdateItemInput {
 	return &dynamodb.UpdateItemInput{
 		TableName: aws.String(table), Key: key,
 		UpdateExpression: u.expression(), ConditionExpression: u.condition(),
-		ExpressionAttributeNames: u.names, ExpressionAttributeValues: u.values,
+		ExpressionAttributeNames: u.names, ExpressionAttributeValues: u.given(),
 		ReturnValues:                        types.ReturnValueAllNew,
 		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
 	}
@@ -99,9 +107,29 @@ func (u *update) part(table string, key item) types.TransactWriteItem {
 	return types.TransactWriteItem{Update: &types.Update{
 		TableName: aws.String(table), Key: key,
 		UpdateExpression: u.expression(), ConditionExpression: u.condition(),
-		ExpressionAttributeNames: u.names, ExpressionAttributeValues: u.values,
+		ExpressionAttributeNames: u.names, ExpressionAttributeValues: u.given(),
 		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
 	}}
+}
+
+// checkPart makes a part of a transaction that writes nothing: the update's
+// conditions alone.
+func (u *update) checkPart(table string, key item) types.TransactWriteItem {
+	return types.TransactWriteItem{ConditionCheck: &types.ConditionCheck{
+		TableName: aws.String(table), Key: key, ConditionExpression: u.condition(),
+		ExpressionAttributeNames: u.names, ExpressionAttributeValues: u.given(),
+		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
+	}}
+}
+
+// put makes a single write that replaces an item, under the update's
+// conditions.
+func (u *update) put(table string, it item) *dynamodb.PutItemInput {
+	return &dynamodb.PutItemInput{
+		TableName: aws.String(table), Item: it, ConditionExpression: u.condition(),
+		ExpressionAttributeNames: u.names, ExpressionAttributeValues: u.given(),
+		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
+	}
 }
 
 // putPart makes a part of a transaction that stores an item; with fresh, on

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"sync"
 
 	"postern/internal/campaign"
@@ -24,9 +23,6 @@ func campaignTests() []test {
 		{"campaigns/find by no key", testFindNoKey},
 		{"campaigns/list", testListCampaigns},
 		{"campaigns/forged cursor", testForgedCampaignCursor},
-		{"campaigns/transition table", testTransitions},
-		{"campaigns/transition, concurrent", testTransitionRace},
-		{"campaigns/secrets are erased", testSecretsErased},
 		{"campaigns/notice", testNotice},
 	}
 }
@@ -48,8 +44,16 @@ func testCreateCampaign(k kit) {
 	bare := k.fresh()
 	bare.Name, bare.SourceVPCE, bare.Audience, bare.Relay = "", "", campaign.Selection{}, campaign.Relay{Default: true}
 	bare.Letter.ReplyTo, bare.Letter.Attachments = campaign.Mailbox{}, nil
+	bare.Promise = ""
 	k.create(store.NewCampaign{Campaign: bare, Content: k.submission().Content})
 	k.same(k.campaign(bare.ID), bare, "a campaign with little in it")
+
+	scheduled := k.submission()
+	scheduled.Campaign.Status, scheduled.Campaign.SendAt = campaign.StatusScheduled, k.later(3600)
+	scheduled.Campaign.Promise = campaign.AtLeastOnce
+	c = k.create(scheduled)
+	k.same(k.campaign(c.ID), c, "a scheduled campaign")
+	k.same(k.lease(store.LeaseKey{CampaignID: c.ID}).DueAt, c.SendAt, "the due time of its control lease")
 }
 
 func testTakenID(k kit) {
@@ -116,7 +120,11 @@ func testCampaignNotFound(k kit) {
 		k.fails(err, campaign.CodeNotFound, "GetCampaign")
 		_, err = k.s.Transition(ctx, id, store.Transition{To: campaign.StatusInProgress, At: k.at})
 		k.fails(err, campaign.CodeNotFound, "Transition")
+		_, err = k.s.Restart(ctx, id, store.Restart{From: campaign.StatusPaused, To: campaign.StatusInProgress, DueAt: k.at, At: k.at})
+		k.fails(err, campaign.CodeNotFound, "Restart")
 		k.fails(k.s.SetNotice(ctx, id, "n", k.at), campaign.CodeNotFound, "SetNotice")
+		k.fails(k.s.Absorb(ctx, store.LeaseKey{CampaignID: id, Number: 1}, []campaign.Delivery{k.delivery(0, campaign.DeliverySent)}),
+			campaign.CodeNotFound, "Absorb")
 		_, err = k.s.GetContent(ctx, id, digestOf(nil))
 		k.fails(err, campaign.CodeNotFound, "GetContent")
 		_, err = k.s.GetLease(ctx, store.LeaseKey{CampaignID: id})
@@ -237,111 +245,6 @@ func testIdempotencyRace(k kit) {
 	}
 }
 
-// reach moves a new campaign to a status by legal steps, one second apart.
-func (k kit) reach(status campaign.Status) campaign.Campaign {
-	k.Helper()
-	c := k.start()
-	way := map[campaign.Status][]campaign.Status{
-		campaign.StatusInProgress: {campaign.StatusInProgress},
-		campaign.StatusCompleted:  {campaign.StatusInProgress, campaign.StatusCompleted},
-		campaign.StatusFailed:     {campaign.StatusFailed},
-	}
-	for i, to := range way[status] {
-		var err error
-		c, err = k.s.Transition(k.Context(), c.ID, store.Transition{To: to, Reason: "by test", At: k.later(i + 1)})
-		k.ok(err, "Transition")
-	}
-	return c
-}
-
-// transitioned is what the contract makes of a legal transition.
-func transitioned(c campaign.Campaign, t store.Transition) campaign.Campaign {
-	c.Status, c.Reason, c.UpdatedAt = t.To, t.Reason, t.At
-	switch {
-	case t.To == campaign.StatusInProgress:
-		c.StartedAt = t.At
-	case t.To.Terminal():
-		c.FinishedAt, c.Notice, c.Relay.SealedPassword = t.At, "", nil
-	}
-	return c
-}
-
-func testTransitions(k kit) {
-	all := []campaign.Status{campaign.StatusPending, campaign.StatusInProgress, campaign.StatusCompleted, campaign.StatusFailed}
-	for _, from := range all {
-		for _, to := range all {
-			before := k.reach(from)
-			k.same(before, k.campaign(before.ID), "what Transition returned")
-			t := store.Transition{To: to, Reason: "why ⚠", At: k.later(60)}
-			after, err := k.s.Transition(k.Context(), before.ID, t)
-			want := before
-			switch {
-			case from == to:
-				k.ok(err, "Transition to the same status")
-			case from.CanBecome(to):
-				k.ok(err, fmt.Sprintf("Transition from %s to %s", from, to))
-				want = transitioned(before, t)
-			default:
-				k.fails(err, campaign.CodeConflict, fmt.Sprintf("Transition from %s to %s", from, to))
-				after = want
-			}
-			k.same(after, want, fmt.Sprintf("the answer from %s to %s", from, to))
-			k.same(k.campaign(before.ID), want, fmt.Sprintf("the campaign from %s to %s", from, to))
-		}
-	}
-}
-
-// testTransitionRace lets tasks move one campaign at the same time: all agree
-// on one of the times.
-func testTransitionRace(k kit) {
-	c := k.start()
-	var mu sync.Mutex
-	var answers []campaign.Campaign
-	var group sync.WaitGroup
-	for i := range 6 {
-		group.Go(func() {
-			got, err := k.s.Transition(k.Context(), c.ID, store.Transition{To: campaign.StatusInProgress, At: k.later(i)})
-			if err != nil {
-				k.Errorf("Transition: %v", err)
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			answers = append(answers, got)
-		})
-	}
-	group.Wait()
-	for _, got := range answers {
-		k.same(got, k.campaign(c.ID), "an answer of a concurrent transition")
-	}
-}
-
-func testSecretsErased(k kit) {
-	for _, end := range []campaign.Status{campaign.StatusCompleted, campaign.StatusFailed} {
-		c := k.reach(campaign.StatusInProgress)
-		k.ok(k.s.SetNotice(k.Context(), c.ID, "trouble", k.later(2)), "SetNotice")
-		if got := k.campaign(c.ID); !slices.Equal(got.Relay.SealedPassword, c.Relay.SealedPassword) || len(got.Relay.SealedPassword) == 0 {
-			k.Fatalf("sealed password is %x while the campaign runs", got.Relay.SealedPassword)
-		}
-		_, err := k.s.Transition(k.Context(), c.ID, store.Transition{To: end, At: k.later(3)})
-		k.ok(err, "Transition")
-		got := k.campaign(c.ID)
-		if len(got.Relay.SealedPassword) != 0 || got.Notice != "" {
-			k.Fatalf("%s campaign still has password %x and notice %q", end, got.Relay.SealedPassword, got.Notice)
-		}
-		found := false
-		listed(k, 100, k.s.ListCampaigns, func(l campaign.Campaign) string {
-			if l.ID == c.ID {
-				found = true
-				k.same(l, got, "the campaign in the listing")
-			}
-			return ""
-		})
-		if !found {
-			k.Fatalf("the listing does not have the campaign")
-		}
-	}
-}
-
 func testNotice(k kit) {
 	c := k.start()
 	for i, notice := range []string{"relay ⚡ does not answer", "other", ""} {
@@ -352,7 +255,12 @@ func testNotice(k kit) {
 		want.Notice, want.UpdatedAt = notice, k.later(i)
 		k.same(k.campaign(c.ID), want, "the campaign with a notice")
 	}
-	ended := k.reach(campaign.StatusFailed)
-	k.ok(k.s.SetNotice(k.Context(), ended.ID, "too late", k.later(9)), "SetNotice on a terminal campaign")
-	k.same(k.campaign(ended.ID), ended, "a terminal campaign after SetNotice")
+	for _, status := range campaign.Statuses {
+		c := k.reach(status)
+		k.ok(k.s.SetNotice(k.Context(), c.ID, "late", k.later(9)), fmt.Sprintf("SetNotice on a %s campaign", status))
+		if !status.Ended() {
+			c.Notice, c.UpdatedAt = "late", k.later(9)
+		}
+		k.same(k.campaign(c.ID), c, fmt.Sprintf("a %s campaign after SetNotice", status))
+	}
 }

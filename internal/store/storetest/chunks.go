@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"fmt"
 	"slices"
 	"strings"
@@ -34,6 +35,10 @@ func (k kit) delivery(index int, state campaign.DeliveryState) campaign.Delivery
 		Reply:     fmt.Sprintf("250 2.0.0 queued as %d", index),
 		MessageID: fmt.Sprintf("%s.%d@example.org", k.prefix, index),
 		UpdatedAt: k.later(index % 60),
+	}
+	if state == campaign.DeliverySent {
+		digest := sha256.Sum256([]byte(d.MessageID))
+		d.Digest = digest[:]
 	}
 	if state == campaign.DeliveryPending {
 		d.Reply, d.NextAttempt = "451 4.7.1 greylisted", k.later(300)
@@ -161,6 +166,10 @@ func testProgress(k kit) {
 		{Index: 2, Attempts: 1, Next: k.later(60), Reply: ""},
 	}}
 	p.Settled.Add(17)
+	p.Intents, p.Counted = campaign.NewBitmap(20), campaign.NewBitmap(20)
+	p.Intents.Add(0)
+	p.Intents.Add(19)
+	p.Counted.Add(17)
 	cp := store.Checkpoint{Progress: p, Deliveries: []campaign.Delivery{
 		k.delivery(17, campaign.DeliveryFailed), k.delivery(2, campaign.DeliveryPending),
 	}}

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"time"
 
@@ -124,7 +125,7 @@ func testDueClosed(k kit) {
 	control := k.chunked(1, 1, 1)
 	id := control.Key.CampaignID
 	key := func(n int) store.LeaseKey { return store.LeaseKey{CampaignID: id, Number: n} }
-	_, err := k.s.CloseLease(k.Context(), k.hold(key(1)))
+	_, err := k.s.CloseLease(k.Context(), k.hold(key(1)), campaign.StatusPending)
 	k.ok(err, "CloseLease")
 	held := k.hold(key(2))
 	held, err = k.s.Checkpoint(k.Context(), held, k.checkpoint(1, 0, 1, campaign.DeliverySent))
@@ -134,4 +135,54 @@ func testDueClosed(k kit) {
 	for _, closed := range []store.LeaseKey{key(1), key(2)} {
 		k.unnamed(k.later(7200), closed, key(3))
 	}
+}
+
+// testHeldFirst looks for the few leases that are held among many that are
+// free and due for longer.
+func testHeldFirst(k kit) {
+	const chunks, held, limit = 60, 5, 8
+	control := k.chunked(slices.Repeat([]int{1}, chunks)...)
+	want := map[store.LeaseKey]bool{control.Key: true}
+	for n := range held {
+		key := store.LeaseKey{CampaignID: control.Key.CampaignID, Number: 10*n + 7}
+		k.hold(key)
+		want[key] = true
+	}
+	free := map[store.LeaseKey]bool{}
+	k.eventually("DueLeases names the held leases first, then all free ones in turn", func() bool {
+		keys, err := k.s.DueLeases(k.Context(), k.later(1), limit)
+		k.ok(err, "DueLeases")
+		first := map[store.LeaseKey]bool{}
+		for _, key := range keys[:min(len(want), len(keys))] {
+			first[key] = true
+		}
+		for _, key := range keys[len(first):] {
+			free[key] = true
+		}
+		return maps.Equal(first, want) && len(keys) == limit && len(free) >= chunks-held
+	})
+}
+
+// testManyHeld: where there are more held leases than have a place, they and
+// the free ones take turns.
+func testManyHeld(k kit) {
+	const chunks, held, limit = 40, 30, 8
+	control := k.chunked(slices.Repeat([]int{1}, chunks)...)
+	key := func(n int) store.LeaseKey { return store.LeaseKey{CampaignID: control.Key.CampaignID, Number: n} }
+	for n := range held {
+		k.hold(key(n + 1))
+	}
+	named := map[store.LeaseKey]bool{}
+	k.eventually("DueLeases names all held and all free leases in turn", func() bool {
+		keys, err := k.s.DueLeases(k.Context(), k.later(1), limit)
+		k.ok(err, "DueLeases")
+		mixed := 0
+		for _, key := range keys {
+			named[key] = true
+			if key.Number == 0 || key.Number <= held {
+				mixed++
+			}
+		}
+		return len(named) == chunks+1 && mixed == limit*3/4 && len(keys) == limit
+	})
 }

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -140,6 +141,7 @@ func (k kit) fresh() campaign.Campaign {
 			SealedPassword: []byte{0, 1, 2, 0xff}, Default: true,
 		},
 		Audience:   campaign.Selection{Tags: []string{"a", "b c"}, Addresses: []string{"x@example.org"}},
+		Promise:    campaign.AtMostOnce,
 		SourceVPCE: "vpce-0123",
 		CreatedAt:  k.at, UpdatedAt: k.at,
 	}
@@ -223,8 +225,9 @@ func (k kit) chunked(sizes ...int) store.Lease {
 }
 
 // normal gives a value with times cut to milliseconds, and empty maps and
-// slices as nil, so that the rest can be compared deeply. A time that is not
-// in UTC stays different from one that is.
+// slices as nil, and sets without octets behind their last member, so that the
+// rest can be compared deeply. A time that is not in UTC stays different from
+// one that is.
 func normal(v any) any {
 	value := reflect.New(reflect.TypeOf(v)).Elem()
 	value.Set(reflect.ValueOf(v))
@@ -237,6 +240,9 @@ func normalValue(v reflect.Value) reflect.Value {
 	if t, is := reflect.TypeAssert[time.Time](v); is {
 		out.Set(reflect.ValueOf(t.Truncate(time.Millisecond)))
 		return out
+	}
+	if set, is := reflect.TypeAssert[campaign.Bitmap](v); is {
+		v = reflect.ValueOf(campaign.Bitmap(bytes.TrimRight(set, "\x00")))
 	}
 	switch v.Kind() {
 	case reflect.Struct:

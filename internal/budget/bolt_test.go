@@ -1,0 +1,42 @@
+package budget
+
+import (
+	"testing"
+	"time"
+
+	"postern/internal/store/bolt"
+)
+
+// TestOnTheEmbeddedStore: two tasks in one process, on a real store and a real
+// clock.
+func TestOnTheEmbeddedStore(t *testing.T) {
+	t.Parallel()
+	cells, err := bolt.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cells.Close()
+	cfg := Config{LeaseTime: 2 * time.Second}
+	caps := Caps{Connections: 4, Rate: 200, Daily: 100_000}
+	r := &relay{}
+	a, b := newSite(cells, caps, cfg), newSite(cells, caps, cfg)
+	a.employ(4, r)
+	eventually(t, 10*time.Second, "all for one", func() bool { return a.good() == 4 })
+	b.employ(4, r)
+	eventually(t, 10*time.Second, "halves", func() bool { return a.good() == 2 && b.good() == 2 })
+	a.die()
+	eventually(t, 10*time.Second, "all for the other", func() bool { return b.good() == 4 })
+	b.leave(t.Context())
+
+	cell, err := cells.GetCell(t.Context(), account.key())
+	if err != nil {
+		t.Fatal(err)
+	}
+	last, err := readBook(cell)
+	if err != nil || len(last.Tasks) != 0 || last.Day.sum() < len(r.sent) {
+		t.Errorf("%d messages were sent; the book says %+v, %v", len(r.sent), last, err)
+	}
+	if r.maxBusy > 4 {
+		t.Errorf("%d connections at the same time", r.maxBusy)
+	}
+}

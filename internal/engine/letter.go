@@ -1,0 +1,72 @@
+package engine
+
+import (
+	"context"
+
+	"postern/internal/campaign"
+	"postern/internal/mailer"
+)
+
+// loadLetter fetches, opens and compiles what the campaign sends.
+func (e *Engine) loadLetter(ctx context.Context, c campaign.Campaign) (*mailer.Letter, error) {
+	html, err := e.content(ctx, c.ID, c.Letter.HTML)
+	if err != nil {
+		return nil, err
+	}
+	content := mailer.Content{
+		Subject: c.Letter.Subject, HTML: string(html),
+		From: c.Letter.From, ReplyTo: c.Letter.ReplyTo,
+		// The same in all messages, retries included, and as late as possible:
+		// a scheduled letter is not dated when it was handed in.
+		Date: c.StartedAt,
+	}
+	for _, a := range c.Letter.Attachments {
+		data, err := e.content(ctx, c.ID, a.ContentRef)
+		if err != nil {
+			return nil, err
+		}
+		content.Attachments = append(content.Attachments,
+			mailer.Attachment{Filename: a.Filename, ContentType: a.ContentType, Data: data})
+	}
+	return mailer.Compile(content)
+}
+
+func (e *Engine) content(ctx context.Context, id string, ref campaign.ContentRef) ([]byte, error) {
+	sealed, err := e.store.GetContent(ctx, id, ref.Digest)
+	if err != nil {
+		return nil, err
+	}
+	plain, err := e.sealer.Open(sealed, contentContext(id, ref.Digest))
+	if err != nil {
+		return nil, campaign.Wrap(campaign.CodeInternal, err, "the campaign's content cannot be opened")
+	}
+	return plain, nil
+}
+
+// relayOf gives the campaign's relay with its password.
+func (e *Engine) relayOf(c campaign.Campaign) (mailer.Relay, error) {
+	r := mailer.Relay{Host: c.Relay.Host, Port: c.Relay.Port, UseTLS: c.Relay.UseTLS, Username: c.Relay.Username}
+	switch {
+	case c.Relay.Default && !sameAccount(r, e.cfg.DefaultRelay):
+		return r, campaign.Errorf(campaign.CodeConflict,
+			"the campaign was accepted for the default relay %s, and the configuration names another one now", r)
+	case c.Relay.Default:
+		r.Password = e.cfg.DefaultRelay.Password
+	case c.Relay.SealedPassword != nil:
+		plain, err := e.sealer.Open(c.Relay.SealedPassword, passwordContext(c.ID))
+		if err != nil {
+			return r, campaign.Wrap(campaign.CodeInternal, err, "the relay's password cannot be opened")
+		}
+		r.Password = string(plain)
+	}
+	return r, nil
+}
+
+// sameAccount says whether credentials of the one may be used with the other.
+func sameAccount(a, b mailer.Relay) bool {
+	return a.Host == b.Host && a.Port == b.Port && a.UseTLS == b.UseTLS && a.Username == b.Username
+}
+
+// contentContext and passwordContext bind ciphertexts to their rows.
+func contentContext(id, digest string) string { return "content " + digest + " of campaign " + id }
+func passwordContext(id string) string        { return "relay password of campaign " + id }

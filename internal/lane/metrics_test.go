@@ -1,0 +1,92 @@
+package lane
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"postern/internal/mailer"
+	"postern/internal/mailer/smtptest"
+)
+
+func TestMetrics(t *testing.T) {
+	t.Parallel()
+	reg := prometheus.NewPedanticRegistry()
+	k := start(t, setting{
+		connections: 3, relay: smtptest.Config{Hook: smtptest.RefuseRecipient("l-7@rcpt.test")},
+		change: func(c *Config, _ *mailer.Relay) { c.Registerer = reg },
+	})
+	expect := func(names []string, want string) {
+		t.Helper()
+		want = strings.ReplaceAll(want, "RELAY", k.Relay().Addr())
+		if err := testutil.GatherAndCompare(reg, strings.NewReader(want), names...); err != nil {
+			t.Error(err)
+		}
+	}
+	gauges := []string{"postern_relay_concurrency_limit", "postern_relay_gate_open"}
+	expect(gauges, `
+# HELP postern_relay_concurrency_limit Connections that the relay seems to bear; adapts below the cap.
+# TYPE postern_relay_concurrency_limit gauge
+postern_relay_concurrency_limit{relay="RELAY"} 1
+# HELP postern_relay_gate_open 1 while messages go to the relay; 0 while it is tried by single probes.
+# TYPE postern_relay_gate_open gauge
+postern_relay_gate_open{relay="RELAY"} 0
+`)
+	g := k.Join("c")
+	l := newList("l", 30)
+	detach := g.Attach(l)
+	l.wait(t)
+	detach()
+	g.Leave()
+	expect(append(gauges, "postern_attempts_total", "postern_smtp_failures_total"), `
+# HELP postern_attempts_total Attempts to hand a message to a relay, by outcome: sent, or the scope of the failure and whether it may pass.
+# TYPE postern_attempts_total counter
+postern_attempts_total{outcome="recipient_permanent",relay="RELAY"} 1
+postern_attempts_total{outcome="sent",relay="RELAY"} 29
+# HELP postern_relay_concurrency_limit Connections that the relay seems to bear; adapts below the cap.
+# TYPE postern_relay_concurrency_limit gauge
+postern_relay_concurrency_limit{relay="RELAY"} 3
+# HELP postern_relay_gate_open 1 while messages go to the relay; 0 while it is tried by single probes.
+# TYPE postern_relay_gate_open gauge
+postern_relay_gate_open{relay="RELAY"} 1
+# HELP postern_smtp_failures_total Failures on the way to or at a relay, by the stage of the session. Stage auth counts refused credentials.
+# TYPE postern_smtp_failures_total counter
+postern_smtp_failures_total{relay="RELAY",stage="rcpt"} 1
+`)
+	standing := k.relay.Stats().InUse
+	expect([]string{"postern_relay_connections", "postern_relay_connections_granted", "postern_smtp_connections_opened_total"}, fmt.Sprintf(`
+# HELP postern_relay_connections Connections to the relay that this task has.
+# TYPE postern_relay_connections gauge
+postern_relay_connections{relay="RELAY"} %d
+# HELP postern_relay_connections_granted Connections of the relay's budget that this task may have now.
+# TYPE postern_relay_connections_granted gauge
+postern_relay_connections_granted{relay="RELAY"} 3
+# HELP postern_smtp_connections_opened_total Sessions opened with a relay, TLS and authentication included.
+# TYPE postern_smtp_connections_opened_total counter
+postern_smtp_connections_opened_total{relay="RELAY"} %d
+`, standing, standing))
+	k.close()
+	if n, err := testutil.GatherAndCount(reg, "postern_relay_gate_open"); n != 0 || err != nil {
+		t.Errorf("a lane that is closed has %d gauges; %v", n, err)
+	}
+}
+
+func TestFewRelaysHaveALabelOfTheirOwn(t *testing.T) {
+	t.Parallel()
+	m := newMetrics(&Lanes{})
+	for i := range maxRelayLabels {
+		r := mailer.Relay{Host: fmt.Sprintf("relay%d.test", i), Port: 25}
+		if label := m.relayLabel(r); label != r.Addr() {
+			t.Errorf("label %s of relay %s", label, r.Addr())
+		}
+	}
+	if label := m.relayLabel(mailer.Relay{Host: "more.test", Port: 25}); label != "other" {
+		t.Errorf("label %s of one relay too many", label)
+	}
+	if label := m.relayLabel(mailer.Relay{Host: "relay0.test", Port: 25, Username: "u"}); label != "relay0.test:25" {
+		t.Errorf("label %s of a relay that has one", label)
+	}
+}

@@ -1,0 +1,98 @@
+package lane
+
+import (
+	"fmt"
+	"time"
+)
+
+// dayWait is a wait for the budget's day.
+type dayWait struct {
+	until time.Time // zero when there is none; known to have been logged
+	timer *time.Timer
+}
+
+// dayLook is how often a lane that waits for its relay's day reads the clock,
+// which may be set.
+const dayLook = time.Minute
+
+// dayOver says whether the relay has had its messages of the day. When the
+// time has come, only trying tells.
+func (l *Lane) dayOver() (until time.Time, is bool) {
+	until, is = l.share.DayExhausted()
+	return until, is && l.lanes.cfg.Now().Before(until)
+}
+
+// dayIsOver is dayOver for a worker that waits for it: one will look again
+// later.
+func (l *Lane) dayIsOver() bool {
+	until, is := l.dayOver()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !is {
+		l.day.until = time.Time{}
+		return false
+	}
+	if !until.Equal(l.day.until) {
+		l.log.Warn().Time("until", until).Msg("the relay has had its messages of the day")
+	}
+	l.day.until = until
+	wait := min(max(until.Sub(l.lanes.cfg.Now()), time.Second), dayLook)
+	if l.day.timer == nil {
+		l.day.timer = time.AfterFunc(wait, l.signal)
+	} else {
+		l.day.timer.Reset(wait)
+	}
+	return true
+}
+
+// Trouble is what keeps a lane from sending.
+type Trouble struct {
+	// Text is for the campaigns' owners; "" when there is no trouble.
+	Text string
+	// Since is when the relay's trouble began, on the monotonic clock; zero
+	// without trouble, and while only the day's budget is exhausted, which
+	// nobody should give up for.
+	Since time.Time
+	// NextProbe is how long it is until the relay is tried again.
+	NextProbe time.Duration
+	// Parked: the trouble lasts, so sources that only wait should give their
+	// places to other relays'; see MayStay.
+	Parked bool
+	// Known is false as long as nothing has been heard of the relay yet.
+	Known bool
+}
+
+// Trouble says how the relay is.
+func (l *Lane) Trouble() Trouble {
+	if until, is := l.dayOver(); is {
+		return Trouble{
+			Text: fmt.Sprintf("relay %s has had its %d messages of the last 24 hours; more from %s",
+				l.relay.Addr(), l.lanes.cfg.Caps.Daily, until.UTC().Format(time.RFC3339)),
+			NextProbe: max(until.Sub(l.lanes.cfg.Now()), gateMin), Parked: true, Known: true,
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	t := Trouble{Text: l.trouble, Known: l.trouble != "" || l.gate.open}
+	if !l.gate.open && l.gate.failures > 0 {
+		t.Since = l.gate.since
+		t.NextProbe = max(time.Until(l.gate.nextAt), gateMin)
+		t.Parked = l.gate.failures >= parkAfter
+	}
+	return t
+}
+
+// MayStay says whether s is the one attached source that keeps its place while
+// the relay is in trouble, to probe it: the first that asks, until it is
+// detached. Nobody needs to stay while the day's budget is exhausted.
+func (l *Lane) MayStay(s Source) bool {
+	if _, is := l.dayOver(); is {
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.staying == nil {
+		l.staying = s
+	}
+	return l.staying == s
+}
