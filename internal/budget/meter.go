@@ -30,7 +30,8 @@ func (m *meter) set(r float64, now time.Time) {
 	case m.rate == 0:
 		m.refunded = 0
 		m.limiter = rate.NewLimiter(rate.Limit(r), 1)
-		default:
+		m.limiter.AllowN(now, 1)
+	default:
 		m.limiter.SetLimitAt(now, rate.Limit(r))
 	}
 	m.limiter.SetBurstAt(now, max(1, int(burst*r)))

@@ -370,3 +370,36 @@ func TestTasksTakeTurns(t *testing.T) {
 		}
 	})
 }
+
+// TestReleaseIsWrittenAtOnce: what was called back is in the book soon after
+// its release, not at the next poll.
+func TestReleaseIsWrittenAtOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemory()
+		a, b := newSite(m, Caps{Connections: 2}, Config{}), newSite(m, Caps{Connections: 2}, Config{})
+		first, _ := a.share.Acquire(t.Context())
+		second, _ := a.share.Acquire(t.Context())
+		go func() {
+			if p, err := b.share.Acquire(t.Context()); err == nil {
+				b.note(p, true)
+			}
+		}()
+		<-second.Revoked()
+		if !errors.Is(second.Err(), ErrRevoked) || first.Err() != nil {
+			t.Errorf("of two permits one is called back, the newer: %v, %v", first.Err(), second.Err())
+		}
+		time.Sleep(20 * time.Second)
+		if a.share.Stats().Connections != 1 || m.read(account).free("", Caps{Connections: 2}).Connections != 0 {
+			t.Errorf("%+v before the release", a.share.Stats())
+		}
+		second.Release()
+		eventually(t, 60*time.Millisecond, "the book says so", func() bool {
+			return m.read(account).free("", Caps{Connections: 2}).Connections == 1
+		})
+		eventually(t, 600*time.Millisecond, "the newcomer's connection", func() bool { return b.good() == 1 })
+		first.Release()
+		a.leave(t.Context())
+		b.leave(t.Context())
+	})
+}

@@ -73,6 +73,13 @@ var arrows = map[string]row{
 	},
 	// The demo brings its own relay and calls the API as anyone would.
 	"cmd/demo": {imports: []string{"internal/app", "internal/client", "internal/config", "internal/mailer/smtptest"}},
+	// The chaos harness starts servers as processes and calls the API as
+	// anyone would. Of the rest it has the relay, DynamoDB Local, and its own
+	// look at the stores, which it holds the servers to.
+	"cmd/chaos": {imports: []string{
+		"internal/campaign", "internal/client", "internal/mailer/smtptest", "internal/store", "internal/store/bolt",
+		"internal/store/dynamo", "internal/store/dynamo/dynamotest",
+	}},
 }
 
 // homes names the only packages whose production code imports a library, or
@@ -81,7 +88,9 @@ var arrows = map[string]row{
 var homes = map[string][]string{
 	// HTTP is the API's; the app serves it, the health check and the client
 	// call it.
-	"net/http":                  {"internal/api", "internal/app", "internal/client", "internal/store/dynamo", "cmd/server", "cmd/demo"},
+	"net/http": {
+		"internal/api", "internal/app", "internal/client", "internal/store/dynamo", "cmd/server", "cmd/demo", "cmd/chaos",
+	},
 	"github.com/go-chi":         {"internal/api"},
 	"github.com/aws":            {"internal/store/dynamo"},
 	"go.etcd.io/bbolt":          {"internal/store/bolt"},

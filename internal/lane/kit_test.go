@@ -249,6 +249,16 @@ func (k *kit) send(t testing.TB, g *Group, name string, n int) {
 	}
 }
 
+// rest waits until all workers are parked.
+func (k *kit) rest(t testing.TB) {
+	t.Helper()
+	eventually(t, "the workers rest", func() bool {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		return k.idle == len(k.workers)
+	})
+}
+
 // limit is the lane's adaptive limit.
 func (k *kit) limit() int {
 	limit, _, _ := k.state()

@@ -196,11 +196,7 @@ func TestAStaleSessionCostsNobodyAnything(t *testing.T) {
 	g := k.Join("c")
 	defer g.Leave()
 	k.send(t, g, "l", 3)
-	eventually(t, "the worker rests", func() bool {
-		k.mu.Lock()
-		defer k.mu.Unlock()
-		return k.idle == 1
-	})
+	k.rest(t)
 	k.relay.DropConnections()
 	eventually(t, "the connection is gone", func() bool { return k.relay.Stats().InUse == 0 })
 	k.send(t, g, "more", 3)

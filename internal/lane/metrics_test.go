@@ -56,6 +56,7 @@ postern_relay_gate_open{relay="RELAY"} 1
 # TYPE postern_smtp_failures_total counter
 postern_smtp_failures_total{relay="RELAY",stage="rcpt"} 1
 `)
+	k.rest(t)
 	standing := k.relay.Stats().InUse
 	expect([]string{"postern_relay_connections", "postern_relay_connections_granted", "postern_smtp_connections_opened_total"}, fmt.Sprintf(`
 # HELP postern_relay_connections Connections to the relay that this task has.

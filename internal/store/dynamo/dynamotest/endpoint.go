@@ -90,6 +90,22 @@ func Stop() {
 	}
 }
 
+// Run starts a DynamoDB Local for a program that is no test, or finds the one
+// that EnvEndpoint names, and gives its base URL and what stops it. The error
+// says what was tried.
+func Run(ctx context.Context) (endpoint string, stop func(context.Context) error, err error) {
+	ctx, cancel := context.WithTimeout(ctx, startWithin)
+	defer cancel()
+	s, err := start(ctx)
+	if err != nil {
+		return "", nil, err
+	}
+	if s.stop == nil {
+		s.stop = func(context.Context) error { return nil }
+	}
+	return s.endpoint, s.stop, nil
+}
+
 // Prefix gives a prefix for tables that no other test has.
 func Prefix() string { return "test-" + rand.Text()[:12] + "-" }
 
