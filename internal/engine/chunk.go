@@ -291,6 +291,8 @@ func (c *chunk) parkInTrouble() {
 	trouble := c.run.lane.Trouble()
 	if trouble.Parked && c.feeding.Err() == nil && !c.run.lane.MayStay(c) {
 		c.parkedFor = trouble.NextProbe
+		// The run may end with this chunk, before its own first look.
+		c.e.heedTrouble(c.run, c.run.campaign)
 		c.hold.end(errParked)
 	}
 }

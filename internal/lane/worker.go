@@ -71,12 +71,14 @@ func (w *worker) work() (again bool) {
 	if !ok {
 		return false
 	}
-	if !w.connect(probe) {
-		return true
-	}
+	// The budget first: a session must not idle while its worker waits for it.
 	if !w.spend(probe) {
 		w.lane.abandon(probe)
 		return false
+	}
+	if !w.connect(probe) {
+		w.lane.share.Refund()
+		return true
 	}
 	return w.send(probe)
 }
@@ -141,6 +143,7 @@ func (w *worker) spend(probe bool) bool {
 	} else if !probe {
 		return false
 	}
+	w.rested = w.session != nil // and may be ended by the relay meanwhile
 	// Not a deadline, in whose light the wait might seem hopeless at once.
 	ctx, cancel := context.WithCancel(l.serving)
 	defer cancel()
