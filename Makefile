@@ -4,7 +4,13 @@
 
 GO                 = go
 GOLANGCI_LINT      = $(GO) tool -modfile=tools/go.mod golangci-lint
+TERRAFORM          = terraform
+TFLINT             = $(GO) run github.com/terraform-linters/tflint@v0.64.0
+CONFTEST           = $(GO) run github.com/open-policy-agent/conftest@v0.71.0
 IMAGE              = postern
+PLATFORM           =
+REPOSITORY         =
+TAG                = $(REVISION)
 DOCKER             = docker
 DOCKER_BUILD_FLAGS =
 SERVICES           =
@@ -13,6 +19,7 @@ TEST_TIMEOUT       = 15m
 FUZZ_TIME          = 30s
 BENCH              = .
 BENCH_FLAGS        = -benchmem
+SUITE_FLAGS        =
 
 # The packages of which a test file declares a function by this prefix.
 packages_with = $(sort $(dir $(shell grep -rl '^func $(1)[A-Z]' --include='*_test.go' ./cmd ./internal)))
@@ -22,7 +29,7 @@ COMPOSE = $(shell $(DOCKER) compose version >/dev/null 2>&1 && echo $(DOCKER) co
 
 .PHONY: help
 help: ## Print this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: demo
 demo: ## Send a campaign to a relay on this machine, verify what arrived, end
@@ -39,6 +46,8 @@ build: ## Build bin/server
 .PHONY: test
 test: lint ## Lint, then run every test with the race detector (needs a C compiler)
 	$(GO) test $(TEST_FLAGS) -timeout $(TEST_TIMEOUT) ./...
+	@if command -v $(TERRAFORM) >/dev/null; then $(MAKE) terraform-test; \
+	  else echo "The Terraform stack was not tested: there is no terraform."; fi
 	@$(DOCKER) info >/dev/null 2>&1 || echo "The container test was not run: no Docker engine answers. All others were."
 
 .PHONY: test-short
@@ -48,6 +57,10 @@ test-short: ## Run every test, without lint and race detector
 .PHONY: acceptance
 acceptance: ## Send 10,000 letters with a 1 MB attachment on each store, and check every one (minutes)
 	$(GO) test ./internal/app -count 1 -timeout 60m -v -run '^TestCampaign$$' -recipients 10000
+
+.PHONY: chaos
+chaos: ## Kill tasks at every step, and count who got what (minutes)
+	$(GO) run ./cmd/chaos
 
 .PHONY: cover
 cover: ## Run every test and write coverage/index.html
@@ -78,12 +91,43 @@ fuzz: ## Run each fuzz test for FUZZ_TIME (30s)
 	done
 
 .PHONY: bench
-bench: ## Run the benchmarks that match BENCH (all)
+bench: ## Measure beside smtp-source and others, and write docs/performance.md (most of an hour; needs Debian's postfix)
+	$(GO) run ./cmd/bench -out docs $(SUITE_FLAGS)
+
+.PHONY: bench-quick
+bench-quick: ## The same in minutes, printed only
+	$(GO) run ./cmd/bench -quick $(SUITE_FLAGS)
+
+.PHONY: microbench
+microbench: ## Run the Go benchmarks that match BENCH (all)
 	$(GO) test -run '^$$' -bench '$(BENCH)' $(BENCH_FLAGS) $(call packages_with,Benchmark)
+
+.PHONY: terraform-test
+terraform-test: ## Check the Terraform stack with AWS mocked (needs terraform)
+	cd terraform && $(TERRAFORM) init -backend=false -input=false >/dev/null
+	cd terraform && $(TERRAFORM) fmt -check -recursive && $(TERRAFORM) validate
+	cd terraform && $(TERRAFORM) test
+
+.PHONY: terraform-lint
+terraform-lint: ## Run tflint and conftest over it (minutes to build them the first time)
+	cd terraform && $(TFLINT) --recursive --config "$$PWD/.tflint.hcl"
+	cd terraform && $(CONFTEST) verify -p policy
+
+.PHONY: terraform-e2e
+terraform-e2e: ## Apply it to a stand-in for AWS in each egress mode, and destroy it (needs terraform, Python with moto[server])
+	CONFTEST="$(CONFTEST)" terraform/e2e/run
 
 .PHONY: image
 image: ## Build the Docker image (needs Docker; DOCKER_BUILD_FLAGS=--network=host where the build reaches no network)
-	$(DOCKER) build $(DOCKER_BUILD_FLAGS) --build-arg REVISION=$(REVISION) -t $(IMAGE) .
+	$(DOCKER) build $(if $(PLATFORM),--platform $(PLATFORM)) $(DOCKER_BUILD_FLAGS) --build-arg REVISION=$(REVISION) -t $(IMAGE) .
+
+.PHONY: push
+push: ## Push the image to REPOSITORY under TAG (needs Docker and the AWS CLI)
+	@test -n "$(REPOSITORY)" || { echo "REPOSITORY=... is missing: terraform output -raw repository_url"; exit 2; }
+	region=$$(echo $(REPOSITORY) | cut -d. -f4); \
+	  aws ecr get-login-password --region $$region | $(DOCKER) login --username AWS --password-stdin $(firstword $(subst /, ,$(REPOSITORY)))
+	$(DOCKER) tag $(IMAGE) $(REPOSITORY):$(TAG)
+	$(DOCKER) push $(REPOSITORY):$(TAG)
 
 .PHONY: compose-up
 compose-up: ## Start Postern, DynamoDB Local, MailHog and Prometheus (needs Docker; SERVICES names some of them)
