@@ -104,9 +104,14 @@ microbench: ## Run the Go benchmarks that match BENCH (all)
 
 .PHONY: terraform-test
 terraform-test: ## Check the Terraform stack with AWS mocked (needs terraform)
-	cd terraform && $(TERRAFORM) init -backend=false -input=false >/dev/null
-	cd terraform && $(TERRAFORM) fmt -check -recursive && $(TERRAFORM) validate
-	cd terraform && $(TERRAFORM) test
+	cd terraform && tests/provider $(MAKE) -f ../Makefile in-terraform
+
+.PHONY: in-terraform
+in-terraform:
+	$(TERRAFORM) init -backend=false -input=false >/dev/null
+	$(TERRAFORM) fmt -check -recursive
+	$(TERRAFORM) validate
+	$(TERRAFORM) test
 
 .PHONY: terraform-lint
 terraform-lint: ## Run tflint and conftest over it (minutes to build them the first time)
@@ -115,7 +120,7 @@ terraform-lint: ## Run tflint and conftest over it (minutes to build them the fi
 
 .PHONY: terraform-e2e
 terraform-e2e: ## Apply it to a stand-in for AWS in each egress mode, and destroy it (needs terraform, Python with moto[server])
-	CONFTEST="$(CONFTEST)" terraform/e2e/run
+	CONFTEST="$(CONFTEST)" terraform/tests/provider terraform/e2e/run
 
 .PHONY: image
 image: ## Build the Docker image (needs Docker; DOCKER_BUILD_FLAGS=--network=host where the build reaches no network)
