@@ -6,6 +6,8 @@ import (
 	"strconv"
 
 	"github.com/go-json-experiment/json/jsontext"
+
+	"postern/internal/engine"
 )
 
 // The types below read what existing clients send in more than one form. null
@@ -101,7 +103,8 @@ func (c *content) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 		}
 	}
 	encoded = cutDataURL(encoded)
-	decoded := make([]byte, base64.StdEncoding.DecodedLen(len(encoded)))
+	size := base64.StdEncoding.DecodedLen(len(encoded))
+	decoded := make([]byte, size, size+engine.FileRoom)
 	n, err := base64.StdEncoding.Decode(decoded, encoded)
 	if err != nil {
 		return ruleError("must be base64 (RFC 4648 section 4)")

@@ -33,10 +33,10 @@ func TestOnTheEmbeddedStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	last, err := readBook(cell)
-	if err != nil || len(last.Tasks) != 0 || last.Day.sum() < len(r.sent) {
-		t.Errorf("%d messages were sent; the book says %+v, %v", len(r.sent), last, err)
+	if err != nil || len(last.Tasks) != 0 || last.Day.sum() < r.total() {
+		t.Errorf("%d messages were sent; the book says %+v, %v", r.total(), last, err)
 	}
-	if r.maxBusy > 4 {
-		t.Errorf("%d connections at the same time", r.maxBusy)
+	if r.peak() > 4 {
+		t.Errorf("%d connections at the same time", r.peak())
 	}
 }

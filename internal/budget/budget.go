@@ -112,6 +112,26 @@ func (b *Budgets) Open(a Account, c Caps) *Share {
 	return o.share
 }
 
+// Watch has the account's book read until stop, although this task wants
+// nothing of it: for one that may have to take over a dead task's work, and
+// whose time for that task's part would else begin only then.
+func (b *Budgets) Watch(a Account, c Caps) (stop func()) {
+	s := b.Open(a, c)
+	s.watch(+1)
+	return sync.OnceFunc(func() {
+		s.watch(-1)
+		s.Close(context.Background()) // a task that wants something keeps it open
+	})
+}
+
+// watch counts who has the book read.
+func (s *Share) watch(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.watchers += n
+	s.wakeUp()
+}
+
 func (b *Budgets) newShare(a Account, c Caps) *Share {
 	c.Connections = max(1, c.Connections)
 	owner := b.cfg.Owner + "."

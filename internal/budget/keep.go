@@ -46,7 +46,7 @@ func (s *Share) interval(failing bool) time.Duration {
 	switch {
 	case failing:
 		return s.cfg.PollEvery
-	case s.claim.idle() && len(s.waiting) == 0:
+	case s.claim.idle() && len(s.waiting) == 0 && s.watchers == 0:
 		return 0
 	case s.claim.eager:
 		return s.cfg.PollEvery

@@ -115,6 +115,8 @@ func (l *link) SwapCell(ctx context.Context, key string, seen store.Cell, value 
 		return store.Cell{}, err
 	}
 	c, err := l.Cells.SwapCell(ctx, key, seen, value)
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	if err == nil && l.lose() {
 		return store.Cell{}, campaign.Errorf(campaign.CodeUnavailable, "the answer was lost")
 	}

@@ -206,7 +206,7 @@ func TestClaimsKeepTheCaps(t *testing.T) {
 				}
 			}
 		}
-		any := func(*simulated) bool { return true }
+		all := func(*simulated) bool { return true }
 		free := func(s *simulated) bool { return s.fetched == nil && s.swapping == nil }
 		fetching := func(s *simulated) bool { return s.fetched != nil }
 		swapping := func(s *simulated) bool { return s.swapping != nil }
@@ -215,11 +215,11 @@ func TestClaimsKeepTheCaps(t *testing.T) {
 			"time passes": func(t *rapid.T) {
 				m.now = m.now.Add(time.Duration(rapid.IntRange(1, 4000).Draw(t, "ms")) * time.Millisecond)
 			},
-			"want": with(any, func(t *rapid.T, s *simulated) {
+			"want": with(all, func(t *rapid.T, s *simulated) {
 				s.waiting = rapid.IntRange(0, 8).Draw(t, "waiting")
 			}),
-			"acquire":  with(any, func(_ *rapid.T, s *simulated) { m.acquire(s) }),
-			"release":  with(any, func(_ *rapid.T, s *simulated) { m.release(s) }),
+			"acquire":  with(all, func(_ *rapid.T, s *simulated) { m.acquire(s) }),
+			"release":  with(all, func(_ *rapid.T, s *simulated) { m.release(s) }),
 			"exchange": with(free, func(_ *rapid.T, s *simulated) { m.exchange(s) }),
 			"fetch":    with(free, func(_ *rapid.T, s *simulated) { m.fetch(s) }),
 			"plan":     with(fetching, func(_ *rapid.T, s *simulated) { m.plan(s) }),
@@ -235,7 +235,7 @@ func TestClaimsKeepTheCaps(t *testing.T) {
 					m.late = slices.Delete(m.late, i, i+1)
 				}
 			},
-			"pause": with(any, func(t *rapid.T, paused *simulated) {
+			"pause": with(all, func(t *rapid.T, paused *simulated) {
 				// The others live on, for long enough to drop the one or not.
 				for range rapid.IntRange(1, 8).Draw(t, "rounds") {
 					m.now = m.now.Add(time.Duration(rapid.IntRange(500, 3000).Draw(t, "ms")) * time.Millisecond)
@@ -253,7 +253,7 @@ func TestClaimsKeepTheCaps(t *testing.T) {
 					m.join()
 				}
 			},
-			"die": with(any, func(_ *rapid.T, s *simulated) {
+			"die": with(all, func(_ *rapid.T, s *simulated) {
 				m.tasks = slices.DeleteFunc(m.tasks, func(o *simulated) bool { return o == s })
 			}),
 			"leave": with(func(s *simulated) bool { return s.inUse == 0 }, func(_ *rapid.T, s *simulated) {

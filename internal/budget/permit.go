@@ -21,6 +21,8 @@ var (
 // Permit allows one connection.
 type Permit struct {
 	share   *Share
+	party   any
+	since   time.Time
 	revoked chan struct{}
 	lost    atomic.Bool // others may have the connection, for good
 }

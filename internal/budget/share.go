@@ -32,11 +32,13 @@ type Share struct {
 
 	mu      sync.Mutex
 	claim   claim
-	permits []*Permit      // in use, oldest first
-	waiting []chan *Permit // each with room for one
+	permits []*Permit // in use, oldest first
+	waiting []*call
 	meter   meter
 	closed  bool
-	changed chan struct{} // closed, and made anew, when spending may have become possible
+	// watchers want the book read although nothing is wanted of it.
+	watchers int
+	changed  chan struct{} // closed, and made anew, when spending may have become possible
 }
 
 // Stats tell how a Share stands.
@@ -58,28 +60,39 @@ func (s *Share) Stats() Stats {
 	return stats
 }
 
+// call is an Acquire that waits.
+type call struct {
+	party   any
+	granted chan *Permit // has room for one
+}
+
 // Acquire gives a permit for a connection, and waits in turn while the task
 // has none to give. Its error is the context's.
-func (s *Share) Acquire(ctx context.Context) (*Permit, error) {
+//
+// The party is who asks: a lane, of which a relay's account may have several
+// with different passwords. A party that has fewer permits than another is
+// served first, and has one of the other's called back.
+func (s *Share) Acquire(ctx context.Context, party any) (*Permit, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	granted := make(chan *Permit, 1)
+	c := &call{party: party, granted: make(chan *Permit, 1)}
 	s.mu.Lock()
-	s.waiting = append(s.waiting, granted)
+	s.waiting = append(s.waiting, c)
 	s.grant()
 	if len(s.waiting) > 0 {
 		s.wakeUp()
+		s.balance(party)
 	}
 	s.mu.Unlock()
 	select {
-	case p := <-granted:
+	case p := <-c.granted:
 		return p, nil
 	case <-ctx.Done():
 	}
-	s.forget(granted)
+	s.forget(c)
 	select {
-	case p := <-granted:
+	case p := <-c.granted:
 		p.Release()
 	default:
 	}
@@ -87,10 +100,10 @@ func (s *Share) Acquire(ctx context.Context) (*Permit, error) {
 }
 
 // forget takes a waiting call out of the queue.
-func (s *Share) forget(granted chan *Permit) {
+func (s *Share) forget(c *call) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.waiting = slices.DeleteFunc(s.waiting, func(w chan *Permit) bool { return w == granted })
+	s.waiting = slices.DeleteFunc(s.waiting, func(w *call) bool { return w == c })
 }
 
 // mayUse says whether the claim holds.
@@ -104,12 +117,60 @@ func (s *Share) limit() int {
 	return s.claim.usable().Connections
 }
 
-// grant serves the calls that wait, as far as the limit allows.
+// grant serves the calls that wait, as far as the limit allows: of the parties
+// with the fewest permits the first.
 func (s *Share) grant() {
-	for limit := s.limit(); len(s.waiting) > 0 && len(s.permits) < limit; s.waiting = s.waiting[1:] {
-		p := &Permit{share: s, revoked: make(chan struct{})}
+	for limit := s.limit(); len(s.waiting) > 0 && len(s.permits) < limit; {
+		first := 0
+		for i, c := range s.waiting {
+			if s.holds(c.party) < s.holds(s.waiting[first].party) {
+				first = i
+			}
+		}
+		c := s.waiting[first]
+		s.waiting = slices.Delete(s.waiting, first, first+1)
+		p := &Permit{share: s, party: c.party, since: time.Now(), revoked: make(chan struct{})}
 		s.permits = append(s.permits, p)
-		s.waiting[0] <- p
+		c.granted <- p
+	}
+}
+
+// holds counts a party's permits that are good.
+func (s *Share) holds(party any) (n int) {
+	for _, p := range s.permits {
+		if p.party == party && !p.isRevoked() {
+			n++
+		}
+	}
+	return n
+}
+
+// turnTime is how long a party may keep a task's last permit from another.
+const turnTime = time.Second
+
+// balance calls back the newest permit of the party that has most, where the
+// party that waits would still have no more than that one afterwards; or, where
+// it has none and the other one, where that one has had its turn.
+func (s *Share) balance(party any) {
+	own := s.holds(party)
+	var most *Permit
+	for _, p := range s.permits {
+		if p.isRevoked() {
+			if p.party != party {
+				return // one is on its way back already
+			}
+			continue
+		}
+		if most == nil || s.holds(p.party) >= s.holds(most.party) {
+			most = p
+		}
+	}
+	if most == nil || most.party == party {
+		return
+	}
+	others := s.holds(most.party)
+	if others-own >= 2 || own == 0 && time.Since(most.since) >= turnTime {
+		close(most.revoked)
 	}
 }
 
@@ -141,7 +202,7 @@ func (s *Share) revoke(n int) {
 	}
 }
 
-// wakeUp has the book looked at at once.
+// wakeUp has the book read without waiting for its time.
 func (s *Share) wakeUp() {
 	select {
 	case s.wake <- struct{}{}:

@@ -3,6 +3,8 @@ package budget
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -45,6 +47,20 @@ func (r *relay) busiest(window time.Duration) int {
 	return most
 }
 
+// total is how many messages there were.
+func (r *relay) total() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.sent)
+}
+
+// peak is on how many connections messages were under way at the same time.
+func (r *relay) peak() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.maxBusy
+}
+
 // since counts the messages from a moment on.
 func (r *relay) since(at time.Time) int {
 	r.mu.Lock()
@@ -58,6 +74,24 @@ func (r *relay) since(at time.Time) int {
 	return n
 }
 
+// order is in which order goroutines came by.
+type order struct {
+	mu   sync.Mutex
+	came []int
+}
+
+func (o *order) note(i int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.came = append(o.came, i)
+}
+
+func (o *order) is(want ...int) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return slices.Equal(o.came, want)
+}
+
 var account = Account{Host: "relay.example", Port: 587, Username: "mailer"}
 
 // site is a task: its own Budgets, and workers as a lane has them.
@@ -65,8 +99,11 @@ type site struct {
 	link  *link
 	share *Share
 	takes time.Duration // a message
+	// patience is how long a worker waits for a message before it looks
+	// whether its permit is still good.
+	patience time.Duration
 
-	ctx     context.Context
+	working context.Context //nolint:containedctx // the site's lifetime
 	stop    context.CancelFunc
 	workers sync.WaitGroup
 
@@ -76,8 +113,12 @@ type site struct {
 
 func newSite(cells store.Cells, caps Caps, cfg Config) *site {
 	l := newLink(cells)
-	s := &site{link: l, share: New(l, cfg).Open(account, caps), takes: 10 * time.Millisecond, permits: map[*Permit]struct{}{}}
-	s.ctx, s.stop = context.WithCancel(context.Background())
+	s := &site{
+		link: l, share: New(l, cfg).Open(account, caps),
+		takes: 10 * time.Millisecond, patience: 500 * time.Millisecond,
+		permits: map[*Permit]struct{}{},
+	}
+	s.working, s.stop = context.WithCancel(context.Background())
 	return s
 }
 
@@ -85,32 +126,32 @@ func newSite(cells store.Cells, caps Caps, cfg Config) *site {
 func (s *site) employ(n int, r *relay) {
 	for range n {
 		s.workers.Go(func() {
-			for s.session(s.ctx, r) == nil {
+			for s.working.Err() == nil {
+				s.session(s.working, r)
 			}
 		})
 	}
 }
 
 // session is one connection, from its permit on until that is called back.
-func (s *site) session(ctx context.Context, r *relay) error {
-	p, err := s.share.Acquire(ctx)
+func (s *site) session(ctx context.Context, r *relay) {
+	p, err := s.share.Acquire(ctx, nil)
 	if err != nil {
-		return err
+		return
 	}
 	s.note(p, true)
 	for !p.isRevoked() && ctx.Err() == nil {
 		s.send(ctx, p, r)
 	}
 	if ctx.Err() != nil {
-		return ctx.Err()
+		return // leave releases it, die does not
 	}
 	s.note(p, false)
 	p.Release()
-	return nil
 }
 
 func (s *site) send(ctx context.Context, p *Permit, r *relay) {
-	patience, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
+	patience, cancel := context.WithTimeout(ctx, s.patience)
 	defer cancel()
 	switch {
 	case errors.Is(p.Err(), ErrLapsed):
@@ -133,6 +174,13 @@ func (s *site) note(p *Permit, held bool) {
 	}
 }
 
+// held gives the permits.
+func (s *site) held() []*Permit {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Keys(s.permits))
+}
+
 // good is how many permits may be used now.
 func (s *site) good() int {
 	s.mu.Lock()
@@ -150,9 +198,8 @@ func (s *site) good() int {
 func (s *site) leave(ctx context.Context) {
 	s.stop()
 	s.workers.Wait()
-	for p := range s.permits {
+	for _, p := range s.held() {
 		p.Release()
-		delete(s.permits, p)
 	}
 	s.share.Close(ctx)
 }

@@ -34,7 +34,12 @@ type chunk struct {
 	// is errLeaseLost, errCampaignOver, errParked, or the task's stop.
 	feeding   context.Context //nolint:containedctx // a lifetime, not a call's
 	parkedFor time.Duration   // with the cause errParked: until the relay's next probe
-	audience  campaign.Audience
+	began     time.Time       // monotonic
+	// ahead is how far the wall clock has been set back since the chunk's due
+	// time was written.
+	ahead    time.Duration
+	audience campaign.Audience
+	letter   *mailer.Letter
 
 	// What the lane's workers share with the chunk's goroutine.
 	mu       sync.Mutex
@@ -42,8 +47,9 @@ type chunk struct {
 	inFlight int
 	outcomes []lane.Outcome
 	signal   chan struct{} // outcomes wait
-	// refused: a worker was turned away although recipients are ready, and
-	// must be told when that changes.
+	// refused: a worker was turned away, and must be told when there is
+	// something to take. It stays until that is done: another worker's success
+	// tells the first one nothing.
 	refused bool
 
 	// The goroutine's own.
@@ -62,35 +68,65 @@ type chunk struct {
 	sent []string // contacts whose statistics change
 }
 
+// acquired is how a chunk's lease was come by: when it was asked for, and
+// since when it was due.
+type acquired struct {
+	asked time.Time // monotonic
+	due   time.Time
+}
+
 // workChunk sends what is open in a leased chunk and gives the lease back.
-func (e *Engine) workChunk(lease store.Lease, asked time.Time) {
-	feeding, hold, letGo := e.hold(lease, asked)
+func (e *Engine) workChunk(lease store.Lease, a acquired) {
+	feeding, hold, letGo := e.hold(lease, a.asked)
 	defer letGo()
 	r, release, err := e.openRun(feeding, lease.Key.CampaignID)
 	if err != nil {
 		e.giveUpHeld(hold, err)
 		return
 	}
-	defer release()
 	unlink := context.AfterFunc(r.ctx, func() { hold.end(context.Cause(r.ctx)) })
 	defer unlink()
 	c := &chunk{
-		e: e, run: r, hold: hold, feeding: feeding, signal: make(chan struct{}, 1),
+		e: e, run: r, hold: hold, feeding: feeding, began: time.Now(), signal: make(chan struct{}, 1),
 		putBacks: map[int]int{}, attempts: map[int]int{}, deferred: map[int]campaign.Deferred{},
 		progress: lease.Progress.Clone(), saved: make(chan error, 1),
 	}
+	defer func() { e.linger(c.parkedFor, release) }()
 	if r.campaign.Promise == campaign.AtMostOnce {
 		c.intents = newIntents(e.intents)
 		defer c.intents.close()
 	}
-	if err := c.prepare(e.working); err != nil {
+	if err := c.prepare(e.working, a.due); err != nil {
 		e.giveUpHeld(hold, err)
 		return
 	}
+	e.claims.mayYield(lease.Key, func() { hold.end(errYielded) })
 	if c.loop() {
 		c.end()
 	}
 }
+
+// errYielded is the cause of a chunk's end when another campaign needs the
+// place.
+var errYielded = errors.New("another campaign has no place")
+
+// linger releases the run of a parked chunk only after the relay's next probe,
+// so that what is known of the relay is not forgotten meanwhile.
+func (e *Engine) linger(parkedFor time.Duration, release func()) {
+	if parkedFor == 0 || parkedFor > lingerMax {
+		release()
+		return
+	}
+	e.background.Go(func() {
+		defer release()
+		// The error is the task's stop, which ends the run as well.
+		_ = sleep(e.feeding, parkedFor+storeRetryMax)
+	})
+}
+
+// lingerMax is longer than a relay's probes are apart, and shorter than the
+// waits for a day's budget.
+const lingerMax = 2 * time.Minute
 
 // mayBegin fails when no further message of the chunk may be begun.
 func (c *chunk) mayBegin() error {
@@ -109,13 +145,16 @@ func (c *chunk) Ready() bool {
 
 // mayTake asks, with the lock held, whether a recipient may be given out. None
 // may be while the lease is past its deadline because the store is out of
-// reach, nor while too many acknowledged messages wait to be recorded.
+// reach, nor while too many messages are under way or wait to be recorded.
 func (c *chunk) mayTake() bool {
 	if len(c.ready) == 0 {
 		return false
 	}
-	c.refused = c.e.window.room() != nil || c.mayBegin() != nil
-	return !c.refused
+	if c.e.window.room() != nil || c.mayBegin() != nil {
+		c.refused = true
+		return false
+	}
+	return true
 }
 
 // Take implements lane.Source.
@@ -126,7 +165,7 @@ func (c *chunk) Take() (lane.Job, bool) {
 	}
 	recipient, from := c.audience.Recipients[index], c.run.campaign.Letter.From.Address
 	return lane.Job{
-		Index: index, Recipient: recipient, Letter: c.run.letter, From: from,
+		Index: index, Recipient: recipient, Letter: c.letter, From: from,
 		MessageID: mailer.MessageID(c.run.campaign.ID, recipient.Address, from),
 		MayBegin:  c.mayBegin, MayCommit: c.hold.valid,
 	}, true
@@ -135,7 +174,8 @@ func (c *chunk) Take() (lane.Job, bool) {
 func (c *chunk) next() (index int, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.mayTake() {
+	if !c.mayTake() || c.e.window.take(1) == 0 {
+		c.refused = true
 		return 0, false
 	}
 	last := len(c.ready) - 1
@@ -146,8 +186,8 @@ func (c *chunk) next() (index int, ok bool) {
 
 // Done implements lane.Source.
 func (c *chunk) Done(o lane.Outcome) {
-	if o.Err == nil {
-		c.e.window.add()
+	if o.Err != nil {
+		c.e.window.done(1) // nothing to be repeated
 	}
 	c.mu.Lock()
 	c.outcomes = append(c.outcomes, o)
@@ -232,6 +272,9 @@ func (c *chunk) collect() {
 func (c *chunk) callBack() {
 	c.mu.Lock()
 	again := c.refused && c.mayTake()
+	if again {
+		c.refused = false
+	}
 	c.mu.Unlock()
 	if again {
 		c.run.group.Wake()
@@ -285,14 +328,23 @@ func (c *chunk) putBack(index int) {
 // errParked is the cause of a chunk's end while its relay is in trouble.
 var errParked = errors.New("the relay is in trouble")
 
+// stayFor is how long a chunk stays to probe a relay in trouble before another
+// task has its turn: it may be this task's way to the relay that is broken.
+const stayFor = 30 * time.Second
+
 // parkInTrouble ends the feeding of a chunk that would only wait for a relay in
 // trouble, unless it is the one that stays to probe it.
 func (c *chunk) parkInTrouble() {
 	trouble := c.run.lane.Trouble()
-	if trouble.Parked && c.feeding.Err() == nil && !c.run.lane.MayStay(c) {
-		c.parkedFor = trouble.NextProbe
-		// The run may end with this chunk, before its own first look.
-		c.e.heedTrouble(c.run, c.run.campaign)
-		c.hold.end(errParked)
+	if !trouble.Parked || c.feeding.Err() != nil || c.stays() {
+		return
 	}
+	c.parkedFor = trouble.NextProbe
+	// The run may end with this chunk, before its own first look.
+	c.e.noteTrouble(c.run, c.run.campaign, trouble)
+	c.hold.end(errParked)
+}
+
+func (c *chunk) stays() bool {
+	return c.run.lane.MayStay(c) && (c.e.cfg.ExclusiveStore || time.Since(c.began) < stayFor)
 }

@@ -21,23 +21,48 @@ func (c *chunk) end() {
 	case c.run.isOver():
 		c.e.shelve(c.hold)
 	case errors.Is(context.Cause(c.feeding), errParked):
-		c.release(c.e.cfg.Now().Add(c.parkedFor))
-	case c.e.feeding.Err() != nil || len(c.deferred) == 0:
-		c.release(dueNow)
+		c.giveBack(c.e.cfg.Now().Add(c.parkedFor))
+	case c.e.feeding.Err() != nil, errors.Is(context.Cause(c.feeding), errYielded), len(c.deferred) == 0:
+		c.giveBack(dueNow)
 	default:
-		c.release(c.firstDue())
+		due := c.firstDue()
+		c.e.releaseFor(c.hold, due, due.Sub(c.e.cfg.Now())-c.ahead)
 	}
 }
 
+// countAtOnce is how many contacts are counted in one call: what is repeated
+// when the store has not answered for all of them.
+const countAtOnce = 100
+
+// finish closes a chunk all of whose recipients are settled.
 func (c *chunk) finish() {
-	slices.Sort(c.sent)
-	sent := store.Sent{Keys: slices.Compact(c.sent), At: c.e.cfg.Now()}
-	ok := c.e.lastWrite(c.hold, func(ctx context.Context, held store.Lease) (store.Lease, error) {
-		return c.e.store.FinishChunk(ctx, held, sent)
-	})
-	if ok {
+	if err := c.countSent(); err != nil {
+		c.e.giveUpHeld(c.hold, err)
+		return
+	}
+	if c.e.lastWrite(c.hold, c.e.store.FinishChunk) {
 		c.e.completeIfDone(c.run.campaign.ID)
 	}
+}
+
+// countSent counts the chunk's messages with their contacts, however long the
+// store takes: it is no write under the lease, so the lease is renewed
+// meanwhile. Once the lease is lost this is its new holder's to do.
+func (c *chunk) countSent() error {
+	slices.Sort(c.sent)
+	sent := store.Sent{At: c.e.cfg.Now()}
+	for sent.Keys = range slices.Chunk(slices.Compact(c.sent), countAtOnce) {
+		err := c.e.untilDone(c.e.working, func(ctx context.Context) error {
+			if c.hold.deadline.Load().IsZero() {
+				return errLeaseLost
+			}
+			return c.e.store.CountSent(ctx, c.run.campaign.ID, sent)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // firstDue is when the first deferred recipient may be tried again.
@@ -51,4 +76,4 @@ func (c *chunk) firstDue() time.Time {
 	return first
 }
 
-func (c *chunk) release(dueAt time.Time) { c.e.releaseLease(c.hold, dueAt) }
+func (c *chunk) giveBack(dueAt time.Time) { c.e.releaseLease(c.hold, dueAt) }

@@ -3,17 +3,23 @@ package engine
 import (
 	"context"
 	"slices"
+	"time"
 
 	"postern/internal/campaign"
 	"postern/internal/store"
 )
 
-// prepare reads the audience, sorts out who is to be mailed now, and settles
-// those who must not be mailed any more.
-func (c *chunk) prepare(ctx context.Context) error {
+// prepare reads the audience and the letter, sorts out who is to be mailed now, and settles
+// those who must not be mailed any more. The chunk was due at a time that is
+// past, whatever the wall clock says now.
+func (c *chunk) prepare(ctx context.Context, due time.Time) error {
+	c.ahead = max(due.Sub(c.e.cfg.Now()), 0)
 	lease := c.hold.current()
 	packed, err := c.e.store.GetAudience(ctx, lease.Key)
 	if err != nil {
+		return err
+	}
+	if c.letter, err = c.e.letterOfRun(c.run); err != nil {
 		return err
 	}
 	if c.audience, err = campaign.UnpackAudience(packed); err != nil {
@@ -27,7 +33,7 @@ func (c *chunk) prepare(ctx context.Context) error {
 			return err
 		}
 	}
-	open, err := c.suppress(ctx, c.open())
+	open, err := c.suppress(ctx, c.open(c.e.cfg.Now().Add(c.ahead)))
 	if err != nil {
 		return err
 	}
@@ -42,8 +48,7 @@ func (c *chunk) prepare(ctx context.Context) error {
 // open lists the recipients that may be tried now, the last one first: the end
 // of the list is taken first. Those that an earlier holder may have had under
 // way in an at-most-once campaign are settled as unknown instead.
-func (c *chunk) open() (open []int) {
-	now := c.e.cfg.Now()
+func (c *chunk) open(now time.Time) (open []int) {
 	for i := range slices.Backward(c.audience.Recipients) {
 		d, waits := c.deferred[i]
 		switch {

@@ -42,7 +42,12 @@ func (b *batch) checkpoint(held store.Lease) store.Checkpoint {
 			p.Deferred = append(p.Deferred, d)
 		}
 	}
-	p.Intents = b.intents
+	p.Intents = slices.Clone(b.intents)
+	for i := range b.size {
+		if !open(i) {
+			p.Intents.Remove(i)
+		}
+	}
 	cp.Progress = p
 	return cp
 }
@@ -122,20 +127,25 @@ func (c *chunk) recorded() {
 	c.e.metrics.recorded(b.rows)
 	before := c.progress.Settled
 	c.progress = c.hold.current().Progress
+	c.dropAbsorbed(before, b.rows)
 	if c.intents != nil {
 		c.intents.window.done(len(b.left))
+		c.release(slices.DeleteFunc(b.fresh, c.progress.Settled.Has))
 	}
-	c.dropAbsorbed(before, b.rows)
-	if len(b.fresh) == 0 {
+}
+
+// release makes recipients ready whose intents are durable now.
+func (c *chunk) release(fresh []int) {
+	if len(fresh) == 0 {
 		return
 	}
 	if c.feeding.Err() != nil {
-		c.intents.drop(b.fresh...)
+		c.intents.drop(fresh...)
 		c.moved = true
 		return
 	}
 	c.mu.Lock()
-	c.ready = append(b.fresh, c.ready...)
+	c.ready = append(fresh, c.ready...)
 	c.mu.Unlock()
 	c.run.group.Wake()
 }
@@ -152,15 +162,19 @@ func (c *chunk) dropAbsorbed(before campaign.Bitmap, rows []campaign.Delivery) {
 		own.Add(rows[i].Index)
 	}
 	absorbed := func(i int) bool { return after.Has(i) && !before.Has(i) && !own.Has(i) }
+	c.mu.Lock()
+	c.ready = slices.DeleteFunc(c.ready, absorbed)
+	c.mu.Unlock()
 	for i, r := range c.audience.Recipients {
 		if absorbed(i) {
 			delete(c.deferred, i)
 			c.sent = append(c.sent, campaign.Key(r.Address))
+			c.leave(i)
 		}
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.ready = slices.DeleteFunc(c.ready, absorbed)
+	if c.intents != nil {
+		c.intents.proposed = slices.DeleteFunc(c.intents.proposed, absorbed)
+	}
 }
 
 func anySettled(before campaign.Bitmap, rows []campaign.Delivery) bool {

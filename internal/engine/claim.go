@@ -30,27 +30,46 @@ var dueNow = time.UnixMilli(1).UTC()
 // claims is what the task holds and what it has seen others hold.
 type claims struct {
 	mu     sync.Mutex
-	held   map[store.LeaseKey]struct{}
+	held   map[store.LeaseKey]*seat
 	chunks map[string]int // held chunks by campaign
 	total  int            // held chunks
 	// perCampaign is how many chunks of one campaign the task may hold now; 0
 	// before the first look.
 	perCampaign int
-	hints       []store.LeaseKey
+	hints       []hint
 
-	// seen is used by the claiming goroutine only.
-	seen map[store.LeaseKey]sighting
+	// These are used by the claiming goroutine only. watched ends the watching
+	// of the budgets of campaigns whose leases others hold.
+	seen    map[store.LeaseKey]sighting
+	watched map[string]func()
 }
 
-// sighting is when a lease of another owner was first seen at a version.
-type sighting struct {
-	version int64
-	since   time.Time // monotonic
+// hint names a lease that may be due, ahead of the store's own list.
+type hint struct {
+	key store.LeaseKey
+	// released is the version that this task released it with, 0 when it did
+	// not: its time has passed then on the monotonic clock, and whatever the
+	// wall clock says, which may have been set back, it is due.
+	released int64
+}
+
+// seat is where a lease is worked on.
+type seat struct {
+	// yield asks that the lease be given back soon; nil before it is known.
+	yield func()
+}
+
+func newClaims() claims {
+	return claims{
+		held: map[store.LeaseKey]*seat{}, chunks: map[string]int{},
+		seen: map[store.LeaseKey]sighting{}, watched: map[string]func(){},
+	}
 }
 
 // claimLoop looks for work until the context ends: every PollEvery, when it is
 // woken, and when a lease that it watches runs out.
 func (e *Engine) claimLoop(ctx context.Context) {
+	defer e.watchBudgets(ctx, nil)
 	for {
 		e.claimRound(ctx)
 		timer := time.NewTimer(e.untilNextRound())
@@ -78,7 +97,15 @@ func (e *Engine) untilNextRound() time.Duration {
 
 // wake makes the claiming goroutine look for work soon, at these leases first:
 // the store's own list of due work may lag behind.
-func (e *Engine) wake(hints ...store.LeaseKey) {
+func (e *Engine) wake(keys ...store.LeaseKey) {
+	hints := make([]hint, len(keys))
+	for i, key := range keys {
+		hints[i].key = key
+	}
+	e.wakeTo(hints...)
+}
+
+func (e *Engine) wakeTo(hints ...hint) {
 	e.claims.mu.Lock()
 	e.claims.hints = append(e.claims.hints, hints...)
 	e.claims.mu.Unlock()
@@ -90,7 +117,9 @@ func (e *Engine) wake(hints ...store.LeaseKey) {
 
 // claimRound takes up what is due, as far as there is room.
 func (e *Engine) claimRound(ctx context.Context) {
-	e.claimAll(ctx, e.takeHints())
+	for _, h := range e.takeHints() {
+		e.tryClaim(ctx, h, e.claims.places())
+	}
 	keys, err := e.store.DueLeases(ctx, e.cfg.Now(), scanLimit)
 	if err != nil {
 		if ctx.Err() == nil {
@@ -98,11 +127,51 @@ func (e *Engine) claimRound(ctx context.Context) {
 		}
 		return
 	}
-	e.forgetSightings(keys)
-	e.claimAll(ctx, e.inTurn(keys))
+	if !e.cfg.ExclusiveStore {
+		e.watch(ctx, keys)
+	}
+	keys = e.inTurn(keys)
+	e.claimAll(ctx, keys)
+	e.makeRoom(keys)
 }
 
-func (e *Engine) takeHints() []store.LeaseKey {
+// makeRoom has a chunk given back of the campaign of which the task holds most,
+// when all places are taken and a campaign has none: it does not wait until
+// whole chunks of the others are done.
+func (e *Engine) makeRoom(due []store.LeaseKey) {
+	c := &e.claims
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	waits := func(k store.LeaseKey) bool {
+		_, others := c.seen[k]
+		return k.Number > 0 && c.chunks[k.CampaignID] == 0 && !others
+	}
+	if c.total < chunksPerTask || !slices.ContainsFunc(due, waits) {
+		return
+	}
+	var most *seat
+	largest := 1
+	for key, p := range c.held {
+		if n := c.chunks[key.CampaignID]; key.Number > 0 && p.yield != nil && n > largest {
+			most, largest = p, n
+		}
+	}
+	if most != nil {
+		most.yield()
+		most.yield = nil // once is enough
+	}
+}
+
+// mayYield says how the lease's holder is asked to give it back.
+func (c *claims) mayYield(key store.LeaseKey, yield func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if p, held := c.held[key]; held {
+		p.yield = yield
+	}
+}
+
+func (e *Engine) takeHints() []hint {
 	e.claims.mu.Lock()
 	defer e.claims.mu.Unlock()
 	hints := e.claims.hints
@@ -115,10 +184,37 @@ func (e *Engine) claimAll(ctx context.Context, keys []store.LeaseKey) {
 		if ctx.Err() != nil {
 			return
 		}
-		if e.reserve(key) && !e.claim(ctx, key) {
-			e.unreserve(key)
+		if s, seen := e.claims.seen[key]; seen && time.Since(s.asked) < lookEvery {
+			continue // held by another a moment ago
 		}
+		e.tryClaim(ctx, hint{key: key}, e.claims.places())
 	}
+}
+
+// tryClaim claims a lease if the task has a place for it; a chunk's campaign
+// may have so many.
+func (e *Engine) tryClaim(ctx context.Context, h hint, places int) {
+	if e.reserve(h.key, places) && !e.claim(ctx, h) {
+		e.unreserve(h.key)
+	}
+}
+
+// holds says whether the task holds the lease.
+func (c *claims) holds(key store.LeaseKey) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, held := c.held[key]
+	return held
+}
+
+// places is how many chunks of one campaign the task may hold.
+func (c *claims) places() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.perCampaign == 0 {
+		return chunksPerCampaign
+	}
+	return c.perCampaign
 }
 
 // inTurn orders the keys so that the campaigns of which the task holds least
@@ -154,21 +250,9 @@ func (c *claims) share(campaigns []string) {
 	slices.SortStableFunc(campaigns, func(a, b string) int { return c.chunks[a] - c.chunks[b] })
 }
 
-// forgetSightings drops leases that are not due any more. Held ones come first
-// in the list, so one that is missing is not held.
-func (e *Engine) forgetSightings(due []store.LeaseKey) {
-	still := make(map[store.LeaseKey]sighting, len(e.claims.seen))
-	for _, k := range due {
-		if s, found := e.claims.seen[k]; found {
-			still[k] = s
-		}
-	}
-	e.claims.seen = still
-}
-
 // reserve makes room for a lease, or says that there is none or that the task
-// holds it.
-func (e *Engine) reserve(key store.LeaseKey) bool {
+// holds it. A chunk's campaign may have so many places.
+func (e *Engine) reserve(key store.LeaseKey, places int) bool {
 	c := &e.claims
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -176,13 +260,13 @@ func (e *Engine) reserve(key store.LeaseKey) bool {
 		return false
 	}
 	if key.Number > 0 {
-		if c.total >= chunksPerTask || c.perCampaign > 0 && c.chunks[key.CampaignID] >= c.perCampaign {
+		if c.total >= chunksPerTask || c.chunks[key.CampaignID] >= places {
 			return false
 		}
 		c.total++
 		c.chunks[key.CampaignID]++
 	}
-	c.held[key] = struct{}{}
+	c.held[key] = &seat{}
 	e.metrics.leases.Set(float64(len(c.held)))
 	return true
 }
@@ -203,9 +287,10 @@ func (e *Engine) unreserve(key store.LeaseKey) {
 
 // claim acquires a reserved lease and starts on it, or says that it is not to
 // be had.
-func (e *Engine) claim(ctx context.Context, key store.LeaseKey) bool {
+func (e *Engine) claim(ctx context.Context, h hint) bool {
+	key := h.key
 	seen, err := e.store.GetLease(ctx, key)
-	if err != nil || !e.claimable(seen) {
+	if err != nil || !e.claimable(seen, h.released) {
 		return false
 	}
 	asked := time.Now()
@@ -227,26 +312,23 @@ func (e *Engine) claim(ctx context.Context, key store.LeaseKey) bool {
 		if key.Number == 0 {
 			e.workControl(lease, asked)
 		} else {
-			e.workChunk(lease, asked)
+			e.workChunk(lease, acquired{asked: asked, due: seen.DueAt})
 		}
 	})
 	return true
 }
 
-// claimable says whether a lease is free and due, or its owner is gone.
-func (e *Engine) claimable(lease store.Lease) bool {
+// claimable says whether a lease is free and due, or its owner is gone. One
+// that this task released with the version is due.
+func (e *Engine) claimable(lease store.Lease, released int64) bool {
 	switch {
-	case lease.Closed || lease.DueAt.After(e.cfg.Now()):
+	case lease.Closed || lease.DueAt.After(e.cfg.Now()) && lease.Version != released:
 		return false
 	case lease.Owner == "":
+		delete(e.claims.seen, lease.Key)
 		return true
 	case e.cfg.ExclusiveStore && lease.Owner != e.cfg.Owner:
 		return true
 	}
-	s, found := e.claims.seen[lease.Key]
-	if !found || s.version != lease.Version {
-		e.claims.seen[lease.Key] = sighting{version: lease.Version, since: time.Now()}
-		return false
-	}
-	return time.Since(s.since) >= e.cfg.LeaseTime
+	return e.ranOut(e.sight(lease))
 }

@@ -21,7 +21,7 @@ const (
 	retrySoon  = 2 * time.Second
 	retryLater = 30 * time.Second
 	// wakeWithin: work that is due later is left to the polling for due work.
-	wakeWithin = time.Minute
+	wakeWithin = 2 * time.Hour
 )
 
 // workControl moves a campaign on under its control lease: start, take up
@@ -64,7 +64,11 @@ func (e *Engine) moveOn(ctx context.Context, hold *holder) error {
 	if err := e.reopen(going, hold); err != nil || hold.current().Freeze.Final {
 		return err
 	}
-	f := freezer{e: e, hold: hold, fields: r.letter.Fields(), selection: c.Audience}
+	fields, err := e.letterFields(going, c)
+	if err != nil {
+		return err
+	}
+	f := freezer{e: e, hold: hold, fields: fields, selection: c.Audience}
 	return f.run(going)
 }
 
@@ -167,14 +171,15 @@ func (e *Engine) completeIfDone(id string) {
 // complete reads in the order in which a retry writes: a campaign that is taken
 // up again between two of the reads is not completed. It is in another period
 // of running then, or its chunks are still to be reopened, or the totals have
-// them.
+// them. Nor is one whose audience was not final before the totals were read:
+// they are no snapshot, and may miss its last chunk.
 func (e *Engine) complete(ctx context.Context, id string) error {
 	c, err := e.store.GetCampaign(ctx, id)
 	if err != nil || c.Status != campaign.StatusInProgress {
 		return err
 	}
 	control, err := e.store.GetLease(ctx, store.LeaseKey{CampaignID: id})
-	if err != nil || control.Reopen.Next != 0 {
+	if err != nil || control.Reopen.Next != 0 || !control.Freeze.Final {
 		return err
 	}
 	totals, err := e.store.Totals(ctx, id)
@@ -264,12 +269,17 @@ func (e *Engine) notice(id, text string) {
 
 // releaseLease gives a lease back, and looks for it again when it is due.
 func (e *Engine) releaseLease(hold *holder, dueAt time.Time) {
+	e.releaseFor(hold, dueAt, dueAt.Sub(e.cfg.Now()))
+}
+
+// releaseFor is releaseLease with the wait until dueAt, on the monotonic clock.
+func (e *Engine) releaseFor(hold *holder, dueAt time.Time, wait time.Duration) {
 	e.lastWrite(hold, func(ctx context.Context, held store.Lease) (store.Lease, error) {
 		return e.store.ReleaseLease(ctx, held, dueAt)
 	})
-	key := hold.current().Key
-	if wait := dueAt.Sub(e.cfg.Now()); wait < wakeWithin {
-		time.AfterFunc(wait, func() { e.wake(key) })
+	lease := hold.current()
+	if wait < wakeWithin {
+		time.AfterFunc(wait, func() { e.wakeTo(hint{key: lease.Key, released: lease.Version}) })
 	}
 }
 

@@ -16,12 +16,21 @@ const scanChunks = 20
 
 // Report gives a campaign with its totals. CodeNotFound.
 func (e *Engine) Report(ctx context.Context, id string) (Report, error) {
-	// In this order, a campaign that is seen as completed has nobody pending.
 	c, err := e.store.GetCampaign(ctx, id)
 	if err != nil {
 		return Report{}, err
 	}
-	totals, err := e.store.Totals(ctx, id)
+	return e.withTotals(ctx, c)
+}
+
+// withTotals adds the totals to a campaign that was read before them, so one
+// that is seen as completed has nobody pending: unless a retry has begun in
+// between, which a second look shows.
+func (e *Engine) withTotals(ctx context.Context, c campaign.Campaign) (Report, error) {
+	totals, err := e.store.Totals(ctx, c.ID)
+	if err == nil && c.Status == campaign.StatusCompleted && totals.Pending() > 0 {
+		c, err = e.store.GetCampaign(ctx, c.ID)
+	}
 	return Report{Campaign: c, Totals: totals}, err
 }
 
@@ -33,11 +42,9 @@ func (e *Engine) Campaigns(ctx context.Context, cursor string, limit int) ([]Rep
 	}
 	reports := make([]Report, len(campaigns))
 	for i, c := range campaigns {
-		totals, err := e.store.Totals(ctx, c.ID)
-		if err != nil {
+		if reports[i], err = e.withTotals(ctx, c); err != nil {
 			return nil, "", err
 		}
-		reports[i] = Report{Campaign: c, Totals: totals}
 	}
 	return reports, next, nil
 }

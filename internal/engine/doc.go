@@ -128,10 +128,11 @@
 // at every moment: sent never exceeds what relays have acknowledged.
 //
 // At least once: what was not recorded is sent again. A kill repeats at most
-// the messages whose final dot was under way, one a connection, plus those
-// acknowledged and not yet recorded. The latter are at most Window a task:
-// nothing new is begun while more wait to be recorded. An envelope that is
-// with the relay ahead of its message repeats nothing.
+// the messages whose final dot was under way, plus those acknowledged and not
+// yet recorded. With all others that are under way they are at most Window and
+// one for each connection a task: a recipient is given out only while there
+// is room. An envelope that is with the relay ahead of its message repeats
+// nothing.
 //
 // At most once: before a recipient's envelope leaves, the intent to send to
 // it is durable in the chunk's progress, written together with the results of

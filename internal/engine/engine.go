@@ -15,16 +15,19 @@ import (
 	"postern/internal/store"
 )
 
-// Window is how many acknowledged messages a task may leave unrecorded before
-// it stops sending new ones. Those in flight at that moment come on top: at
-// most one for each connection.
+// Window, and one more for each connection that a relay allows, is how many
+// messages a task may have under way or acknowledged and unrecorded: so many
+// a crash repeats at most.
 const Window = 256
 
 // Sealer encrypts what must not be read from the store. The context binds a
-// ciphertext to its place.
+// ciphertext to its place. SealOver and OpenOver use their argument's memory
+// for the result.
 type Sealer interface {
 	Seal(plain []byte, context string) []byte
+	SealOver(plain []byte, context string) []byte
 	Open(sealed []byte, context string) ([]byte, error)
+	OpenOver(sealed []byte, context string) ([]byte, error)
 }
 
 // Config is how an engine works. Zero members have the defaults that are
@@ -112,6 +115,7 @@ type Engine struct {
 	intents    *window // of recipients of at-most-once campaigns under way
 	claims     claims
 	runs       runs
+	budgets    *budget.Budgets
 	lanes      *lane.Lanes
 	wakeup     chan struct{}
 	background sync.WaitGroup
@@ -119,32 +123,25 @@ type Engine struct {
 
 // New makes an engine that sends nothing until Run.
 func New(s store.Store, cfg Config, sealer Sealer, log zerolog.Logger, reg prometheus.Registerer) *Engine {
-	w := newWindow(Window)
+	cfg = cfg.withDefaults()
+	w := newWindow(Window + cfg.Caps.Connections)
 	e := &Engine{
-		store: s, cfg: cfg.withDefaults(), sealer: sealer, log: log,
+		store: s, cfg: cfg, sealer: sealer, log: log,
 		metrics: newMetrics(reg, w), window: w, intents: newWindow(intentWindow),
-		claims: claims{
-			held:   map[store.LeaseKey]struct{}{},
-			chunks: map[string]int{},
-			seen:   map[store.LeaseKey]sighting{},
-		},
+		claims: newClaims(),
 		runs:   newRuns(),
 		wakeup: make(chan struct{}, 1),
 	}
 	e.working, e.stopWorking = context.WithCancel(context.Background())
 	e.feeding, e.stopFeeding = context.WithCancel(e.working)
-	e.lanes = e.newLanes(reg)
-	return e
-}
-
-func (e *Engine) newLanes(reg prometheus.Registerer) *lane.Lanes {
-	budgets := budget.New(e.store, budget.Config{
+	e.budgets = budget.New(e.store, budget.Config{
 		Owner: e.cfg.Owner, LeaseTime: e.cfg.LeaseTime, Exclusive: e.cfg.ExclusiveStore, Now: e.cfg.Now, Log: e.log,
 	})
-	return lane.NewLanes(e.working, lane.Config{
+	e.lanes = lane.NewLanes(e.working, lane.Config{
 		Session: e.cfg.Session, MessagesPerConnection: e.cfg.MessagesPerConnection,
-		Budgets: budgets, Caps: e.cfg.Caps, Registerer: reg, Log: e.log, Now: e.cfg.Now,
+		Budgets: e.budgets, Caps: e.cfg.Caps, Registerer: reg, Log: e.log, Now: e.cfg.Now,
 	})
+	return e
 }
 
 // Run works on what is due until the context ends, then stops cleanly: it

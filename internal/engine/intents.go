@@ -53,7 +53,9 @@ func (t *intents) mayDeclare() bool {
 // declare takes the next recipients into the set, as far as there is room, and
 // gives them in the order of proposed.
 func (t *intents) declare() []int {
-	n := t.window.take(min(t.room(), len(t.proposed)))
+	// At most half of what is left, so that a relay that hangs leaves some to
+	// the campaigns of others.
+	n := t.window.take(min(t.room(), len(t.proposed), t.window.left()/2+1))
 	cut := len(t.proposed) - n
 	next := slices.Clone(t.proposed[cut:])
 	t.proposed = t.proposed[:cut]

@@ -38,7 +38,7 @@ func newMetrics(reg prometheus.Registerer, w *window) *metrics {
 		}),
 		unrecorded: f.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "postern_unrecorded_messages",
-			Help: "Messages that a relay has acknowledged and the store has not yet recorded.",
+			Help: "Messages on their way to a relay, or acknowledged and not yet recorded: what a crash now would repeat at most.",
 		}, w.size),
 		checkpoints: f.NewHistogram(prometheus.HistogramOpts{
 			Name:    "postern_checkpoint_seconds",

@@ -11,18 +11,17 @@ import (
 
 	"postern/internal/campaign"
 	"postern/internal/lane"
-	"postern/internal/mailer"
 )
 
 // errCampaignOver is the cause of a run's end when the campaign is not to be
 // worked on, or not in this way: it is paused, has ended, or has another relay.
 var errCampaignOver = errors.New("the campaign is not to be worked on")
 
-// run is a campaign at work on this task: its compiled letter and its lane.
+// run is a campaign at work on this task: its letter and its lane.
 // All leases of the campaign that the task holds share one.
 type run struct {
 	campaign campaign.Campaign // as it was when the run was opened
-	letter   *mailer.Letter
+	letter   sharedLetter
 	lane     *lane.Lane
 	group    *lane.Group
 	// ctx ends when nothing more of the campaign must be started here.
@@ -35,6 +34,7 @@ type run struct {
 	// the campaign was looked at.
 	told, heeded atomic.Int64
 	look         chan struct{}
+	stall        stall // watchRun's own
 }
 
 // runs keeps the campaigns at work, one run each, for as long as a lease of
@@ -179,15 +179,11 @@ func (e *Engine) loadRun(ctx context.Context, id string) (*run, error) {
 	if !c.Status.Active() {
 		return nil, errCampaignOver
 	}
-	letter, err := e.loadLetter(ctx, c)
-	if err != nil {
-		return nil, err
-	}
 	relay, err := e.relayOf(c)
 	if err != nil {
 		return nil, err
 	}
-	r := &run{campaign: c, letter: letter, lane: e.lanes.Open(relay), look: make(chan struct{}, 1)}
+	r := &run{campaign: c, lane: e.lanes.Open(relay), look: make(chan struct{}, 1)}
 	r.group = r.lane.Join(id)
 	r.told.Store(signal)
 	r.heeded.Store(signal)

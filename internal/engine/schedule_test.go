@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"postern/internal/campaign"
+	"postern/internal/mailer/smtptest"
 	"postern/internal/store"
 )
 
@@ -127,4 +128,20 @@ func TestSubmissionCourse(t *testing.T) {
 			t.Errorf("%s: it is %s", what, c.Status)
 		}
 	}
+}
+
+// TestTheWallClockIsSetBack: retries come when they were to come, by the time
+// that passes.
+func TestTheWallClockIsSetBack(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, rigOptions{relay: smtptest.Config{Hook: smtptest.Greylist(1)}, config: func(c *Config) {
+		c.Retry = RetryPolicy{Min: 500 * time.Millisecond, Max: 500 * time.Millisecond, For: time.Hour}
+	}})
+	r.clock.advance(time.Hour)
+	runTask(t, r.Engine)
+	r.contacts(t, 3)
+	id := r.submit(t, letter())
+	r.await(t, id, "deferrals", func(Report) bool { return r.relay.Stats().Commands["RCPT"] >= 3 && r.runs.of(id) == nil })
+	r.clock.advance(-time.Hour)
+	r.awaitStatus(t, id, campaign.StatusCompleted)
 }

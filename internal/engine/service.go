@@ -38,8 +38,13 @@ type Submission struct {
 type File struct {
 	Filename    string
 	ContentType string
-	Data        []byte
+	// Data is Submit's to overwrite: with a capacity of FileRoom octets beyond
+	// its length it is sealed where it stands, without a copy.
+	Data []byte
 }
+
+// FileRoom is at least what sealing adds to a file, in octets.
+const FileRoom = 64
 
 // SubmittedRelay is the relay that a caller asks for.
 type SubmittedRelay struct {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"postern/internal/campaign"
+	"postern/internal/lane"
 	"postern/internal/mailer"
 	"postern/internal/store"
 )
@@ -124,18 +125,55 @@ func refusesCredentials(me *mailer.Error) bool {
 }
 
 // heedTrouble keeps the campaign's notice true as to the relay, and pauses the
-// campaign when the relay has been in trouble for as long as a recipient would
-// be tried: both counted from when this period of running began.
+// campaign when nothing of it could be settled, here or on any other task, for
+// as long as a recipient would be tried: counted from when the trouble began,
+// and from when this period of running did.
 func (e *Engine) heedTrouble(r *run, now campaign.Campaign) {
 	t := r.lane.Trouble()
-	if t.Known && t.Text != now.Notice {
-		e.notice(now.ID, t.Text)
+	e.noteTrouble(r, now, t)
+	if t.Since.IsZero() {
+		r.stall = stall{}
+		return
 	}
 	limit := e.cfg.Retry.For
-	if !t.Since.IsZero() && time.Since(t.Since) >= limit && e.cfg.Now().Sub(now.RunningSince) >= limit {
+	if time.Since(t.Since) < limit || e.cfg.Now().Sub(now.RunningSince) < limit {
+		e.watchStall(r, t.Since)
+		return
+	}
+	if since, known := e.watchStall(r, t.Since); known && time.Since(since) >= limit {
 		e.pauseRun(r, fmt.Sprintf("nothing could be sent for longer than %s (%q); resume the campaign when the relay works, or with another one",
 			limit, t.Text))
 	}
+}
+
+// noteTrouble keeps the campaign's notice true as to the relay.
+func (e *Engine) noteTrouble(r *run, now campaign.Campaign, t lane.Trouble) {
+	if t.Known && t.Text != now.Notice {
+		e.notice(now.ID, t.Text)
+	}
+}
+
+// stall is since when a campaign has not moved while its relay was in trouble
+// for this task.
+type stall struct {
+	since   time.Time // monotonic
+	settled int64
+}
+
+// watchStall says since when nothing of the campaign was settled by any task.
+func (e *Engine) watchStall(r *run, troubled time.Time) (since time.Time, known bool) {
+	totals, err := e.store.Totals(r.ctx, r.campaign.ID)
+	if err != nil {
+		return time.Time{}, false
+	}
+	settled := totals.Total - totals.Pending()
+	switch {
+	case r.stall.since.IsZero():
+		r.stall = stall{since: troubled, settled: settled}
+	case r.stall.settled != settled:
+		r.stall = stall{since: time.Now(), settled: settled}
+	}
+	return r.stall.since, true
 }
 
 // heedTime fails a campaign that has been in progress for too long.

@@ -3,8 +3,8 @@ package engine
 import "sync"
 
 // window counts what a crash may repeat or leave in doubt, and bounds it:
-// messages that the relays have acknowledged and the store has not yet
-// recorded, or the intents of at-most-once campaigns.
+// messages on their way, or acknowledged and not yet recorded; or the intents
+// of at-most-once campaigns.
 type window struct {
 	limit int
 
@@ -15,9 +15,8 @@ type window struct {
 
 func newWindow(limit int) *window { return &window{limit: limit, freed: make(chan struct{})} }
 
-// add counts one more, whether there is room or not: what a relay has
-// acknowledged cannot be undone. What is in flight on a connection when the
-// window fills comes on top of its limit.
+// add counts one more, whether there is room or not: an intent that is
+// durable already.
 func (w *window) add() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -31,6 +30,13 @@ func (w *window) take(n int) int {
 	n = max(min(n, w.limit-w.count), 0)
 	w.count += n
 	return n
+}
+
+// left is how much room there is.
+func (w *window) left() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return max(w.limit-w.count, 0)
 }
 
 // done takes n out.

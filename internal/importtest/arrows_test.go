@@ -64,6 +64,11 @@ var arrows = map[string]row{
 	// The client knows the API from the outside.
 	"internal/client":     {standardOnly: true},
 	"internal/importtest": {},
+	// Tests only: they hold the Terraform stack to the service.
+	"terraform/tests": {tests: []string{
+		"internal/campaign", "internal/config", "internal/store", "internal/store/dynamo",
+		"internal/store/dynamo/dynamotest", "internal/store/storetest",
+	}},
 
 	"cmd/server": {
 		imports: []string{"internal/app", "internal/config"},
@@ -73,6 +78,12 @@ var arrows = map[string]row{
 	},
 	// The demo brings its own relay and calls the API as anyone would.
 	"cmd/demo": {imports: []string{"internal/app", "internal/client", "internal/config", "internal/mailer/smtptest"}},
+	// The bench suite measures the pieces by themselves and the whole from
+	// outside, and takes turns with the libraries that users would take.
+	"cmd/bench": {imports: []string{
+		"internal/app", "internal/budget", "internal/campaign", "internal/client", "internal/config", "internal/lane",
+		"internal/mailer", "internal/store", "internal/store/dynamo", "internal/store/dynamo/dynamotest",
+	}},
 	// The chaos harness starts servers as processes and calls the API as
 	// anyone would. Of the rest it has the relay, DynamoDB Local, and its own
 	// look at the stores, which it holds the servers to.
@@ -89,15 +100,15 @@ var homes = map[string][]string{
 	// HTTP is the API's; the app serves it, the health check and the client
 	// call it.
 	"net/http": {
-		"internal/api", "internal/app", "internal/client", "internal/store/dynamo", "cmd/server", "cmd/demo", "cmd/chaos",
+		"internal/api", "internal/app", "internal/client", "internal/store/dynamo", "cmd/server", "cmd/demo", "cmd/bench", "cmd/chaos",
 	},
 	"github.com/go-chi":         {"internal/api"},
-	"github.com/aws":            {"internal/store/dynamo"},
+	"github.com/aws":            {"internal/store/dynamo", "cmd/bench"},
 	"go.etcd.io/bbolt":          {"internal/store/bolt"},
-	"net/smtp":                  {"internal/mailer"},
-	"github.com/xhit":           {"internal/mailer"},
+	"net/smtp":                  {"internal/mailer", "cmd/bench"},
+	"github.com/xhit":           {"internal/mailer", "cmd/bench"},
 	"crypto/aes":                {"internal/seal"},
-	"github.com/rs/zerolog":     {"internal/api", "internal/app", "internal/budget", "internal/engine", "internal/lane", "cmd/server", "cmd/demo"},
+	"github.com/rs/zerolog":     {"internal/api", "internal/app", "internal/budget", "internal/engine", "internal/lane", "cmd/server", "cmd/demo", "cmd/bench"},
 	"github.com/jhillyerd":      {"cmd/demo"}, // reads what its relay caught, as a MIME parser that is not ours
 	"testing":                   {},
 	"go.uber.org/goleak":        {},

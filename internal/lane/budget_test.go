@@ -141,7 +141,7 @@ func TestTheDaysMessagesHold(t *testing.T) {
 	if !strings.Contains(tr.Text, "has had its 5 messages of the last 24 hours; more from 20") {
 		t.Errorf("text %q", tr.Text)
 	}
-	if !tr.Since.IsZero() || tr.NextProbe < time.Hour || !tr.Known {
+	if !tr.Since.IsZero() || tr.NextProbe != dayMax || !tr.Known {
 		t.Errorf("trouble %+v", tr)
 	}
 	if k.MayStay(l) {

@@ -53,7 +53,8 @@ type Trouble struct {
 	// without trouble, and while only the day's budget is exhausted, which
 	// nobody should give up for.
 	Since time.Time
-	// NextProbe is how long it is until the relay is tried again.
+	// NextProbe is how long it is until the relay is tried again, or the day's
+	// budget looked at.
 	NextProbe time.Duration
 	// Parked: the trouble lasts, so sources that only wait should give their
 	// places to other relays'; see MayStay.
@@ -62,13 +63,17 @@ type Trouble struct {
 	Known bool
 }
 
+// dayMax is the longest wait for the day's budget before another look: other
+// tasks may give back what they have reserved.
+const dayMax = 10 * time.Minute
+
 // Trouble says how the relay is.
 func (l *Lane) Trouble() Trouble {
 	if until, is := l.dayOver(); is {
 		return Trouble{
 			Text: fmt.Sprintf("relay %s has had its %d messages of the last 24 hours; more from %s",
 				l.relay.Addr(), l.lanes.cfg.Caps.Daily, until.UTC().Format(time.RFC3339)),
-			NextProbe: max(until.Sub(l.lanes.cfg.Now()), gateMin), Parked: true, Known: true,
+			NextProbe: min(max(until.Sub(l.lanes.cfg.Now()), gateMin), dayMax), Parked: true, Known: true,
 		}
 	}
 	l.mu.Lock()

@@ -102,7 +102,7 @@ func (w *worker) acquire() {
 	w.lane.wakeNext() // whoever has a connection need not wait with this one
 	ctx, cancel := context.WithTimeout(w.lane.serving, patience)
 	defer cancel()
-	if p, err := w.lane.share.Acquire(ctx); err == nil {
+	if p, err := w.lane.share.Acquire(ctx, w.lane); err == nil {
 		w.permit = p
 	}
 }

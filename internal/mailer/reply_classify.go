@@ -1,5 +1,7 @@
 package mailer
 
+import "strings"
+
 // Reply codes that mean more than their first digit.
 const (
 	codeShuttingDown     = 421 // RFC 5321: closing the connection
@@ -23,7 +25,7 @@ type verdict struct {
 // classify makes an Error of a reply that is not the positive one that the
 // stage asks for. It is a function of its arguments alone.
 func classify(stage Stage, r Reply) *Error {
-	v := judge(stage, r.Code)
+	v := judge(stage, r.Code, r.Enhanced)
 	return &Error{
 		Stage: stage, Scope: v.scope, Code: r.Code, Enhanced: r.Enhanced, Text: r.Text,
 		Temporary: v.temporary,
@@ -33,7 +35,7 @@ func classify(stage Stage, r Reply) *Error {
 	}
 }
 
-func judge(stage Stage, code int) verdict {
+func judge(stage Stage, code int, enhanced string) verdict {
 	switch code {
 	case codeShuttingDown:
 		return verdict{ScopeSession, true}
@@ -57,9 +59,12 @@ func judge(stage Stage, code int) verdict {
 			return verdict{ScopeRelay, true}
 		}
 		return verdict{ScopeCampaign, false}
-	case stage == StageMail && code < 500:
-		// MAIL names the sender only, so all other messages would fare alike.
+	case stage == StageMail && code < 500 && (code == codeStorage || strings.HasPrefix(enhanced, "4.3.")):
+		// The mail system's own trouble (RFC 3463 3.4), for whatever message.
 		return verdict{ScopeRelay, true}
+	case stage == StageMail && code < 500:
+		// MAIL names the sender: campaigns with another one do not suffer.
+		return verdict{ScopeRecipient, true}
 	case stage == StageMail && code != codeTooLarge:
 		return verdict{ScopeCampaign, false}
 	default:

@@ -4,6 +4,7 @@
 package seal
 
 import (
+	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hkdf"
@@ -14,6 +15,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 // KeySize is the length of a key in octets.
@@ -56,23 +58,43 @@ func New(key []byte) (*Sealer, error) {
 	return s, nil
 }
 
+// Overhead is how many octets longer than the plain text a ciphertext is.
+const Overhead = keyIDSize + 12 + 16 // the key's name, GCM's nonce and tag
+
 // Seal encrypts plain. context says what it is and whose; Open needs the same
 // one, so a ciphertext cannot be moved to another row.
 func (s *Sealer) Seal(plain []byte, context string) []byte {
-	out := make([]byte, keyIDSize, keyIDSize+len(plain)+s.aead.Overhead())
+	return s.SealOver(append(make([]byte, 0, len(plain)+Overhead), plain...), context)
+}
+
+// SealOver is Seal for a caller who needs plain no more: where plain has a
+// capacity of Overhead octets beyond its length, the ciphertext takes its
+// place in memory.
+func (s *Sealer) SealOver(plain []byte, context string) []byte {
+	out := slices.Grow(plain, Overhead)[:len(plain)+Overhead]
+	body := out[keyIDSize:]
+	copy(body, plain)
 	copy(out, s.id[:])
-	return s.aead.Seal(out, nil, plain, []byte(context)) //nolint:gosec // G407: this AEAD makes its own random nonce
+	s.aead.Seal(body[:0], nil, body[:len(plain)], []byte(context)) //nolint:gosec // G407: this AEAD makes its own random nonce
+	return out
 }
 
 // Open decrypts what Seal made for the same context. ErrWrongKey, ErrDamaged.
 func (s *Sealer) Open(sealed []byte, context string) ([]byte, error) {
+	return s.OpenOver(bytes.Clone(sealed), context)
+}
+
+// OpenOver is Open for a caller who needs sealed no more: the plain text, or
+// after an error nothing of use, takes its place in memory.
+func (s *Sealer) OpenOver(sealed []byte, context string) ([]byte, error) {
 	if len(sealed) < keyIDSize {
 		return nil, ErrDamaged
 	}
 	if [keyIDSize]byte(sealed[:keyIDSize]) != s.id {
 		return nil, ErrWrongKey
 	}
-	plain, err := s.aead.Open(nil, nil, sealed[keyIDSize:], []byte(context))
+	body := sealed[keyIDSize:]
+	plain, err := s.aead.Open(body[:0], nil, body, []byte(context))
 	if err != nil {
 		return nil, ErrDamaged
 	}

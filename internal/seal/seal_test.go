@@ -37,6 +37,37 @@ func TestSealOpen(t *testing.T) {
 	}
 }
 
+// TestOver: in the caller's own memory where there is room, and the same as
+// without.
+func TestOver(t *testing.T) {
+	t.Parallel()
+	s := newSealer(t, 1)
+	for _, size := range []int{0, 1, 15, 4096, 1 << 20} {
+		want := bytes.Repeat([]byte("ab"), size)[:size]
+		for _, room := range []int{0, seal.Overhead - 1, seal.Overhead, seal.Overhead + 9} {
+			plain := append(make([]byte, 0, size+room), want...)
+			sealed := s.SealOver(plain, "file of c1")
+			if len(sealed) != size+seal.Overhead {
+				t.Errorf("%d octets with room for %d became %d", size, room, len(sealed))
+			}
+			if inPlace := cap(plain) > 0 && &sealed[0] == &plain[:1][0]; inPlace != (room >= seal.Overhead) {
+				t.Errorf("%d octets with room for %d were sealed in place: %v", size, room, inPlace)
+			}
+			opened, err := s.Open(sealed, "file of c1")
+			if err != nil || !bytes.Equal(opened, want) {
+				t.Errorf("Open of %d octets = %d octets, %v", size, len(opened), err)
+			}
+			over, err := s.OpenOver(sealed, "file of c1")
+			if err != nil || !bytes.Equal(over, want) {
+				t.Errorf("OpenOver of %d octets = %d octets, %v", size, len(over), err)
+			}
+			if size > 0 && !bytes.Contains(sealed, over) {
+				t.Errorf("OpenOver of %d octets made a copy", size)
+			}
+		}
+	}
+}
+
 func TestOpenRefuses(t *testing.T) {
 	t.Parallel()
 	s := newSealer(t, 1)

@@ -378,21 +378,22 @@ type Work interface {
 	// CodeNotFound.
 	Absorb(ctx context.Context, key LeaseKey, sent []campaign.Delivery) error
 
+	// CountSent counts a message with each contact of sent.Keys (any number;
+	// those that are gone are passed over): EmailCount + 1, LastEmailSent =
+	// sent.At, LastCampaign = the campaign, unless it is that already, so that
+	// duplicates count once. It needs no lease. On an error some are counted; a
+	// repeated call counts those twice whom another campaign reached meanwhile.
+	CountSent(ctx context.Context, campaignID string, sent Sent) error
+
 	// FinishChunk closes a chunk all of whose recipients are settled, and
-	// counts it as done in the totals. Progress stays. Before that it applies
-	// the statistics: for each of the keys (the contacts to whom a message was
-	// sent; ones that are gone are passed over) EmailCount + 1, LastEmailSent
-	// = sent.At, LastCampaign = the campaign, unless LastCampaign is the
-	// campaign already. Where statistics and closing are not one transaction,
-	// a call that is repeated after a crash counts those twice whom another
-	// campaign has reached in between.
-	FinishChunk(ctx context.Context, held Lease, sent Sent) (Lease, error)
+	// counts it as done in the totals. Progress stays.
+	FinishChunk(ctx context.Context, held Lease) (Lease, error)
 
 	// Deliveries gives all stored deliveries of a chunk, by index.
 	Deliveries(ctx context.Context, key LeaseKey) ([]campaign.Delivery, error)
 }
 
-// Sent names the contacts whose statistics a chunk changes.
+// Sent names the contacts whose statistics CountSent changes.
 type Sent struct {
 	Keys []string
 	At   time.Time

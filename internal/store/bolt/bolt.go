@@ -20,7 +20,8 @@
 //	meta            "signal"              the Signal, 8 octets
 //	contacts        contact key           contact: statistics first, then the rest
 //	campaigns       id                    JSON of campaign.Campaign and the calls' tokens
-//	content         id digest             content as it is
+//	content         id digest number      a piece of content, from 0
+//	unfinished      id                    nothing; content is there, the campaign is not yet
 //	idempotency     SHA-256 of key        request digest, campaign id
 //	idempotency_age time, SHA-256 of key  nothing
 //	leases          id number             lease and the token of its holder's last write
@@ -40,6 +41,13 @@
 // highest version counts. A contact's statistics lead its value so that
 // closing a chunk replaces them without decoding the rest; an audience is
 // frozen in key order, so the contacts of a chunk share few pages.
+//
+// Content is in pieces of 64 KB: bbolt keeps two values at least on a leaf page
+// and rewrites the whole page when one of them changes, so a value of many
+// megabytes is written and held in memory again for each of its neighbours.
+// Large content goes ahead of its campaign, a megabyte to a transaction, with
+// an entry in unfinished. Content without a campaign is not to be read; what a
+// crash leaves of it goes when the store is next opened.
 //
 // Values other than content, audiences and JSON begin with a version octet
 // and are made of varints (encoding/binary) and strings behind their lengths.
@@ -88,6 +96,7 @@ const (
 	contactsBucket       = "contacts"
 	campaignsBucket      = "campaigns"
 	contentBucket        = "content"
+	unfinishedBucket     = "unfinished"
 	idempotencyBucket    = "idempotency"
 	idempotencyAgeBucket = "idempotency_age"
 	leasesBucket         = "leases"
@@ -100,7 +109,7 @@ const (
 
 func bucketNames() []string {
 	return []string{
-		metaBucket, contactsBucket, campaignsBucket, contentBucket, idempotencyBucket, idempotencyAgeBucket,
+		metaBucket, contactsBucket, campaignsBucket, contentBucket, unfinishedBucket, idempotencyBucket, idempotencyAgeBucket,
 		leasesBucket, dueBucket, audienceBucket, deliveriesBucket, totalsBucket, cellsBucket,
 	}
 }
@@ -115,6 +124,8 @@ type Store struct {
 	db      *bbolt.DB
 	path    string
 	commits *committer
+	// large has a place for the one call that writes large content.
+	large chan struct{}
 
 	// The index keys behind which the next DueLeases answer begins.
 	dueMu     sync.Mutex
@@ -147,7 +158,7 @@ func open(dir string, maxOctets int) (*Store, error) {
 	if err := prepare(db, path); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	return &Store{db: db, path: path, commits: startCommitter(db, path)}, nil
+	return &Store{db: db, path: path, commits: startCommitter(db, path), large: make(chan struct{}, 1)}, nil
 }
 
 func openError(err error, path string) error {
@@ -162,23 +173,27 @@ func openError(err error, path string) error {
 	return diskError(err, path)
 }
 
-// prepare makes the buckets, refuses another format, and sees that a file that
-// is new will still have its name after a power failure.
+// prepare makes the buckets, refuses another format, takes away what a crash
+// has left of large content, and sees that a file that is new will still have
+// its name after a power failure.
 func prepare(db *bbolt.DB, path string) error {
-	err := db.Update(func(tx *bbolt.Tx) error {
+	err := db.Update(func(btx *bbolt.Tx) error {
 		for _, name := range bucketNames() {
-			if _, err := tx.CreateBucketIfNotExists([]byte(name)); err != nil {
+			if _, err := btx.CreateBucketIfNotExists([]byte(name)); err != nil {
 				return err
 			}
 		}
-		meta := tx.Bucket([]byte(metaBucket))
+		meta := btx.Bucket([]byte(metaBucket))
 		found := string(meta.Get([]byte(formatKey)))
 		if found != "" && found != format {
 			return campaign.Errorf(campaign.CodeUnavailable,
 				"%s has format %q, this version of Postern reads %q: use the version that wrote it, or move it away to begin with an empty one",
 				path, found, format)
 		}
-		return meta.Put([]byte(formatKey), []byte(format))
+		if err := meta.Put([]byte(formatKey), []byte(format)); err != nil {
+			return err
+		}
+		return (&tx{bolt: btx}).sweep()
 	})
 	if err == nil {
 		err = syncDirectory(filepath.Dir(path))

@@ -1,7 +1,6 @@
 package bolt
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 
@@ -61,22 +60,6 @@ func (s *Store) ListCampaigns(ctx context.Context, cursor string, limit int) ([]
 	})
 	return out, next, err
 }
-
-// GetContent implements store.Campaigns.
-func (s *Store) GetContent(ctx context.Context, campaignID, digest string) ([]byte, error) {
-	var out []byte
-	err := s.view(ctx, func(t *tx) error {
-		value := t.get(contentBucket, contentKey(campaignID, digest))
-		if value == nil {
-			return campaign.Errorf(campaign.CodeNotFound, "Content not found")
-		}
-		out = bytes.Clone(value)
-		return nil
-	})
-	return out, err
-}
-
-func contentKey(id, digest string) []byte { return []byte(id + digest) }
 
 func (t *tx) campaign(id string) (campaignValue, error) {
 	value := t.get(campaignsBucket, []byte(id))

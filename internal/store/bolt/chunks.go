@@ -105,27 +105,32 @@ func checkCount(rows []campaign.Delivery) error {
 	return nil
 }
 
-// FinishChunk implements store.Work, statistics included, in one transaction.
-func (s *Store) FinishChunk(ctx context.Context, held store.Lease, sent store.Sent) (store.Lease, error) {
-	e := newEncoder(32 * len(sent.Keys))
-	e.time(sent.At)
-	for _, key := range sent.Keys {
-		e.string(key)
-	}
+// FinishChunk implements store.Work.
+func (s *Store) FinishChunk(ctx context.Context, held store.Lease) (store.Lease, error) {
 	return s.writeHeld(ctx, held, heldWrite{
-		token: tokenOf("FinishChunk", e),
+		token: tokenOf("FinishChunk", nil),
 		apply: func(t *tx, v *leaseValue) error {
 			v.close()
 			v.finished = true
-			if err := t.applySent(v.Key.CampaignID, sent); err != nil {
-				return err
-			}
 			return t.count(v.Key.CampaignID, func(totals *campaign.Totals) { totals.ChunksDone++ })
 		},
 	})
 }
 
-func (t *tx) applySent(id string, sent store.Sent) error {
+// CountSent implements store.Work.
+func (s *Store) CountSent(ctx context.Context, campaignID string, sent store.Sent) error {
+	for keys := range slices.Chunk(sent.Keys, contactsSlice) {
+		err := s.update(ctx, func(t *tx) error {
+			return t.countSent(campaignID, store.Sent{Keys: keys, At: sent.At})
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+func (t *tx) countSent(id string, sent store.Sent) error {
 	for _, key := range sent.Keys {
 		value := t.get(contactsBucket, []byte(key))
 		if value == nil {

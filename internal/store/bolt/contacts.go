@@ -10,15 +10,16 @@ import (
 	"postern/internal/campaign"
 )
 
-// upsertSlice is how many changes share a transaction, so that an import of
-// any size holds other writers up for some milliseconds at a time only.
-const upsertSlice = 1000
+// contactsSlice is how many contacts are written in one transaction, so that
+// an import of any size holds other writers up for some milliseconds at a time
+// only.
+const contactsSlice = 1000
 
 func errNoContact() error { return campaign.Errorf(campaign.CodeNotFound, "Contact not found") }
 
 // UpsertContacts implements store.Contacts.
 func (s *Store) UpsertContacts(ctx context.Context, changes []campaign.ContactChange, at time.Time) error {
-	for part := range slices.Chunk(changes, upsertSlice) {
+	for part := range slices.Chunk(changes, contactsSlice) {
 		err := s.update(ctx, func(t *tx) error {
 			for _, change := range part {
 				if _, err := t.change(change, at, true); err != nil {

@@ -15,33 +15,67 @@ import (
 // it: more than one, so that they become fewer, and few, so that it is cheap.
 const expiredAtOnce = 8
 
+// creation is a CreateCampaign call.
+type creation struct {
+	store.NewCampaign
+
+	value  campaignValue
+	pieces []piece // of the content, those that are not stored yet
+}
+
+// outcome is what a CreateCampaign call returns.
+type outcome struct {
+	campaign campaign.Campaign
+	created  bool
+}
+
 // CreateCampaign implements store.Campaigns.
 func (s *Store) CreateCampaign(ctx context.Context, n store.NewCampaign) (c campaign.Campaign, created bool, err error) {
 	v, err := newCampaignValue(n)
 	if err != nil {
 		return campaign.Campaign{}, false, err
 	}
-	err = s.update(ctx, func(t *tx) error {
-		known, found, err := t.knownRequest(n)
-		if err != nil {
-			return err
-		}
-		if found {
-			c, created = known, false
-			return nil
-		}
-		c, created = v.Campaign, true
-		if stored, err := t.campaign(n.Campaign.ID); err == nil {
-			return recogniseCampaign(stored, v.Token, &c)
-		} else if campaign.CodeOf(err) != campaign.CodeNotFound {
-			return err
-		}
-		return t.create(n, v)
-	})
+	call, create := creation{NewCampaign: n, value: v, pieces: piecesOf(n)}, s.create
+	if oneCommit(call.pieces) < len(call.pieces) {
+		create = s.createLarge
+	}
+	o, err := create(ctx, call)
 	if err != nil {
 		return campaign.Campaign{}, false, err
 	}
-	return c, created, nil
+	return o.campaign, o.created, nil
+}
+
+// create makes the campaign with the rest of its content.
+func (s *Store) create(ctx context.Context, c creation) (o outcome, err error) {
+	err = s.update(ctx, func(t *tx) (err error) {
+		done := false
+		if o, done, err = t.doneBefore(c); done || err != nil {
+			return err
+		}
+		o = outcome{campaign: c.value.Campaign, created: true}
+		return t.create(c)
+	})
+	return o, err
+}
+
+// doneBefore gives the outcome of a call whose Idempotency-Key is known, or
+// which has made its campaign before. CodeKeyReused, CodeConflict.
+func (t *tx) doneBefore(c creation) (o outcome, done bool, err error) {
+	known, found, err := t.knownRequest(c.NewCampaign)
+	if err != nil || found {
+		return outcome{campaign: known}, found, err
+	}
+	stored, err := t.campaign(c.Campaign.ID)
+	switch {
+	case campaign.CodeOf(err) == campaign.CodeNotFound:
+		return outcome{}, false, nil
+	case err != nil:
+		return outcome{}, false, err
+	case stored.Token != c.value.Token:
+		return outcome{}, false, campaign.Errorf(campaign.CodeConflict, "a campaign with id %s exists already", c.Campaign.ID)
+	}
+	return outcome{campaign: stored.Campaign, created: true}, true, nil
 }
 
 // newCampaignValue gives the campaign as it is stored.
@@ -58,37 +92,28 @@ func newCampaignValue(n store.NewCampaign) (campaignValue, error) {
 	return campaignValue{Campaign: c, Token: tokenOf("CreateCampaign", arguments)}, nil
 }
 
-// recogniseCampaign tells a repeated call, which gets the campaign, from one
-// with a taken id.
-func recogniseCampaign(stored campaignValue, own token, c *campaign.Campaign) error {
-	if stored.Token != own {
-		return campaign.Errorf(campaign.CodeConflict, "a campaign with id %s exists already", stored.Campaign.ID)
+func (t *tx) create(c creation) error {
+	if err := t.putPieces(c.pieces); err != nil {
+		return err
 	}
-	*c = stored.Campaign
-	return nil
-}
-
-func (t *tx) create(n store.NewCampaign, v campaignValue) error {
-	for digest, content := range n.Content {
-		if err := t.put(contentBucket, contentKey(n.Campaign.ID, digest), content); err != nil {
-			return err
-		}
+	if err := t.delete(unfinishedBucket, []byte(c.Campaign.ID)); err != nil {
+		return err
 	}
-	control := store.Lease{Key: store.LeaseKey{CampaignID: n.Campaign.ID}, DueAt: v.Campaign.CreatedAt}
-	if v.Campaign.Status == campaign.StatusScheduled {
-		control.DueAt = v.Campaign.SendAt
+	control := store.Lease{Key: store.LeaseKey{CampaignID: c.Campaign.ID}, DueAt: c.value.Campaign.CreatedAt}
+	if c.value.Campaign.Status == campaign.StatusScheduled {
+		control.DueAt = c.value.Campaign.SendAt
 	}
 	if err := t.addLease(control); err != nil {
 		return err
 	}
-	if err := t.remember(n, v.Campaign.CreatedAt); err != nil {
+	if err := t.remember(c.NewCampaign, c.value.Campaign.CreatedAt); err != nil {
 		return err
 	}
-	return t.putCampaign(v)
+	return t.putCampaign(c.value)
 }
 
 // FindByKey implements store.Campaigns. No call with a key is ever seen under
-// way: one transaction does all of CreateCampaign.
+// way: one transaction makes the campaign and its key.
 func (s *Store) FindByKey(ctx context.Context, idempotencyKey, requestDigest string) (string, error) {
 	var id string
 	err := s.view(ctx, func(t *tx) (err error) {

@@ -155,10 +155,10 @@ func typical() (campaign.Audience, store.Checkpoint) {
 }
 
 // chunkLife is what a chunk takes from its freezing to its end, in write units.
-type chunkLife struct{ freeze, acquire, checkpoints, renewals, finish float64 }
+type chunkLife struct{ freeze, acquire, checkpoints, renewals, statistics, finish float64 }
 
 func (l chunkLife) sum() float64 {
-	return l.freeze + l.acquire + l.checkpoints + l.renewals + l.finish
+	return l.freeze + l.acquire + l.checkpoints + l.renewals + l.statistics + l.finish
 }
 
 // renewals is how often a chunk's lease is renewed beside its checkpoints: for
@@ -191,7 +191,12 @@ func (m *meter) live(t *testing.T, s *Store, sent store.Sent) (l chunkLife) {
 			held = must[store.Lease](t)(s.RenewLease(t.Context(), held))
 		}
 	})
-	l.finish = m.writes(t, func() { must[store.Lease](t)(s.FinishChunk(t.Context(), held, sent)) })
+	l.statistics = m.writes(t, func() {
+		if err := s.CountSent(t.Context(), key.CampaignID, sent); err != nil {
+			t.Fatal(err)
+		}
+	})
+	l.finish = m.writes(t, func() { must[store.Lease](t)(s.FinishChunk(t.Context(), held)) })
 	return l
 }
 
@@ -221,10 +226,13 @@ func TestCapacity(t *testing.T) {
 	for _, c := range cases {
 		l := m.live(t, s, c.sent)
 		per := l.sum() / float64(len(keys))
-		t.Logf("%s, %d recipients: freeze %v, acquire %v, checkpoints %v, %d renewals %v, finish %v: %.3f write units a recipient",
-			c.name, len(keys), l.freeze, l.acquire, l.checkpoints, renewals, l.renewals, l.finish, per)
+		t.Logf("%s, %d recipients: freeze %v, acquire %v, checkpoints %v, %d renewals %v, statistics %v, finish %v: %.3f write units a recipient",
+			c.name, len(keys), l.freeze, l.acquire, l.checkpoints, renewals, l.renewals, l.statistics, l.finish, per)
 		if l.freeze == 0 || l.acquire == 0 || l.checkpoints == 0 || l.renewals != renewals || l.finish == 0 {
 			t.Errorf("%s: something was not measured: %+v", c.name, l)
+		}
+		if l.statistics != float64(len(c.sent.Keys)) {
+			t.Errorf("%s: statistics of %d contacts take %v write units", c.name, len(c.sent.Keys), l.statistics)
 		}
 		if per > c.most {
 			t.Errorf("%s: %.3f write units a recipient, the bound is %v", c.name, per, c.most)

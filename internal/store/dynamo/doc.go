@@ -65,7 +65,8 @@
 // in one transaction with it, so nothing is counted twice however often a call
 // is made. What depends on a lease that the caller does not hold (Absorb,
 // Restart, ReopenChunk) reads it first, writes under the condition that it has
-// not changed, and begins anew when it has.
+// not changed, and begins anew when it has. Statistics are counted contact
+// by contact, under the condition that the contact's last campaign is another.
 //
 // # Permissions
 //
@@ -81,9 +82,10 @@
 // for lease and totals, and one without rows, as an intent may be, takes 1.
 // Freezing takes 2 a kilobyte of packed audience, about 0.17 a recipient.
 // Taking a lease or letting it go takes 3, two of them for the due index; a
-// renewal 1; finishing a chunk 5, and 1 more for each contact of up to a
-// kilobyte whose statistics change. So a recipient takes about 2.27 write units
-// from freezing to finish, and 3.27 with statistics; TestCapacity measures it.
+// renewal 1; finishing a chunk 5. CountSent takes 1 for each contact of up to a
+// kilobyte, and as much for one that it finds counted already. So a recipient
+// takes about 2.27 write units from freezing to finish, and 3.27 with
+// statistics; TestCapacity measures it.
 //
 // Shelving a chunk takes 3 and 2 a kilobyte of its campaign's item; reopening
 // it 5, or 7 with recipients to be mailed again, whose rows are read. A

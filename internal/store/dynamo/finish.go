@@ -9,20 +9,10 @@ import (
 	"postern/internal/store"
 )
 
-// FinishChunk implements store.Work. The statistics come first, contact by
-// contact, each under a condition that makes it count once; the transaction
-// that closes the chunk comes last. Whoever dies between leaves an open chunk,
-// whose next holder does the same again.
-func (s *Store) FinishChunk(ctx context.Context, held store.Lease, sent store.Sent) (store.Lease, error) {
-	w, err := writeOf(held, "finish chunk", sent.Keys, sent.At.UnixNano())
+// FinishChunk implements store.Work.
+func (s *Store) FinishChunk(ctx context.Context, held store.Lease) (store.Lease, error) {
+	w, err := writeOf(held, "finish chunk")
 	if err != nil {
-		return store.Lease{}, err
-	}
-	now, err := s.stillHeld(ctx, w)
-	if err != nil || now.Closed {
-		return now, err
-	}
-	if err := s.applyStatistics(ctx, held.Key.CampaignID, sent); err != nil {
 		return store.Lease{}, err
 	}
 	w.close()
@@ -32,22 +22,9 @@ func (s *Store) FinishChunk(ctx context.Context, held store.Lease, sent store.Se
 	return s.transactLease(ctx, w, w.closed(), counts.part(s.work, totalsKey(held.Key)))
 }
 
-// stillHeld looks before the statistics are applied: a holder who has lost the
-// lease leaves them alone, and one who repeats a call that has succeeded gets
-// the closed lease.
-func (s *Store) stillHeld(ctx context.Context, w leaseWrite) (store.Lease, error) {
-	it, found, err := s.getItem(ctx, s.work, leaseItemKey(w.from.Key))
-	if err != nil {
-		return store.Lease{}, err
-	}
-	unchanged := integer(it[attrVersion]) == w.from.Version && integer(it[attrFence]) == w.from.Fence
-	if found && unchanged && !truth(it[attrClosed]) {
-		return leaseOf(it)
-	}
-	return w.applied(it)
-}
-
-func (s *Store) applyStatistics(ctx context.Context, campaignID string, sent store.Sent) error {
+// CountSent implements store.Work, contact by contact, each under a condition
+// that makes it count once.
+func (s *Store) CountSent(ctx context.Context, campaignID string, sent store.Sent) error {
 	return forEach(ctx, len(sent.Keys), func(ctx context.Context, i int) error {
 		return s.countSent(ctx, sent.Keys[i], campaignID, sent.At)
 	})

@@ -84,7 +84,7 @@ func checkpoint(size, n int) store.Checkpoint {
 	return cp
 }
 
-func person(t *testing.T, s *Store, address string) string {
+func person(t testing.TB, s *Store, address string) string {
 	t.Helper()
 	change := campaign.ContactChange{Address: address}
 	if err := s.UpsertContacts(t.Context(), []campaign.ContactChange{change}, time.Now()); err != nil {

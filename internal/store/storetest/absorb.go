@@ -109,7 +109,7 @@ func testAbsorbLeases(k kit) {
 			return k.s.CloseLease(k.Context(), held, campaign.StatusPending)
 		},
 		"finished": func(held store.Lease) (store.Lease, error) {
-			return k.s.FinishChunk(k.Context(), held, store.Sent{At: k.at})
+			return k.s.FinishChunk(k.Context(), held)
 		},
 	} {
 		held, err := k.s.Checkpoint(k.Context(), k.chunk(1), k.checkpoint(1, 0, 1, campaign.DeliveryFailed))
@@ -181,7 +181,6 @@ func (k kit) eachChunkWrite(run func(c call)) {
 // when it is repeated, though an Absorb came in between; else a checkpoint
 // would be counted twice.
 func testAbsorbHidesNothing(k kit) {
-	k.people(2)
 	k.eachChunkWrite(func(c call) {
 		held := k.chunk(10)
 		first, err := c.make(k.Context(), held)

@@ -22,9 +22,10 @@ func chunkTests() []test {
 		{"checkpoint/odd replies", testOddReplies},
 		{"checkpoint/whole chunk deferred", testAllDeferred},
 		{"checkpoint/concurrent chunks add up", testConcurrentChunks},
-		{"finish/statistics", testFinishChunk},
-		{"finish/whole chunk", testFinishLargeChunk},
-		{"finish/two campaigns", testTwoCampaigns},
+		{"finish/closed and done", testFinishChunk},
+		{"statistics/whom a message was sent", testCountSent},
+		{"statistics/many", testCountMany},
+		{"statistics/two campaigns", testTwoCampaigns},
 	}
 }
 
@@ -262,7 +263,7 @@ func testConcurrentChunks(k kit) {
 					return
 				}
 			}
-			if _, err = k.s.FinishChunk(k.Context(), l, store.Sent{At: k.at}); err != nil {
+			if _, err = k.s.FinishChunk(k.Context(), l); err != nil {
 				k.Errorf("FinishChunk: %v", err)
 			}
 		})
@@ -277,20 +278,31 @@ func testConcurrentChunks(k kit) {
 }
 
 func testFinishChunk(k kit) {
-	keys := k.people(3)
+	keys := k.people(1)
 	held := k.chunk(4)
 	held, err := k.s.Checkpoint(k.Context(), held, k.checkpoint(4, 0, 4, campaign.DeliverySent))
 	k.ok(err, "Checkpoint")
-	want := k.contact(keys[0])
-	unsent := k.contact(keys[2])
-	sent := store.Sent{Keys: []string{keys[0], "gone." + keys[0], keys[1]}, At: k.later(9)}
-	closed, err := k.s.FinishChunk(k.Context(), held, sent)
+	uncounted := k.contact(keys[0])
+	closed, err := k.s.FinishChunk(k.Context(), held)
 	k.ok(err, "FinishChunk")
 	k.same(k.lease(held.Key), closed, "GetLease of a finished chunk")
 	if !closed.Closed || !closed.DueAt.IsZero() || closed.Version != held.Version+1 {
 		k.Fatalf("finished chunk is %+v after %+v", closed, held)
 	}
-	want.EmailCount, want.LastEmailSent, want.LastCampaign = 1, sent.At, held.Key.CampaignID
+	k.same(closed.Progress, held.Progress, "progress of a finished chunk")
+	k.same(k.tallied(held.Key.CampaignID), campaign.Totals{Total: 4, Sent: 4, Chunks: 1, ChunksDone: 1, UpdatedAt: k.at}, "totals")
+	k.same(k.contact(keys[0]), uncounted, "a contact that CountSent was not told of")
+}
+
+// testCountSent counts while somebody holds the chunk, who notices nothing.
+func testCountSent(k kit) {
+	keys := k.people(3)
+	held := k.chunk(4)
+	id := held.Key.CampaignID
+	totals, want, unsent := k.totals(id), k.contact(keys[0]), k.contact(keys[2])
+	sent := store.Sent{Keys: []string{keys[0], "gone." + keys[0], keys[1], keys[0]}, At: k.later(9)}
+	k.count(id, sent)
+	want.EmailCount, want.LastEmailSent, want.LastCampaign = 1, sent.At, id
 	got := k.contact(keys[0])
 	want.UpdatedAt = got.UpdatedAt // whether statistics touch it is left open
 	k.same(got, want, "a contact to whom a message was sent")
@@ -298,23 +310,31 @@ func testFinishChunk(k kit) {
 	missing, err := k.s.GetContacts(k.Context(), []string{"gone." + keys[0]})
 	k.ok(err, "GetContacts")
 	k.same(missing, []campaign.Contact{}, "a contact that is gone")
-	k.same(k.tallied(held.Key.CampaignID), campaign.Totals{Total: 4, Sent: 4, Chunks: 1, ChunksDone: 1, UpdatedAt: k.at}, "totals")
+	k.same(k.lease(held.Key), held, "the chunk's lease")
+	k.same(k.totals(id), totals, "totals")
+
+	k.count(id, sent)
+	k.same(k.contact(keys[0]), got, "a contact that was counted before the call was repeated")
+	k.count(id, store.Sent{At: k.later(10)})
 
 	k.upsert(campaign.ContactChange{Address: k.address(0), Set: map[string]string{"new": "field"}})
-	if got = k.contact(keys[0]); got.EmailCount != 1 || got.LastCampaign != held.Key.CampaignID || !got.LastEmailSent.Equal(sent.At) {
+	if got = k.contact(keys[0]); got.EmailCount != 1 || got.LastCampaign != id || !got.LastEmailSent.Equal(sent.At) {
 		k.Fatalf("an import changed the statistics: %+v", got)
 	}
 }
 
-func testFinishLargeChunk(k kit) {
-	keys := k.people(store.MaxChunkRecipients)
-	held := k.chunk(store.MaxChunkRecipients)
-	_, err := k.s.FinishChunk(k.Context(), held, store.Sent{Keys: keys, At: k.later(1)})
-	k.ok(err, "FinishChunk")
+func (k kit) count(campaignID string, sent store.Sent) {
+	k.Helper()
+	k.ok(k.s.CountSent(k.Context(), campaignID, sent), "CountSent")
+}
+
+func testCountMany(k kit) {
+	keys := k.people(store.MaxChunkRecipients + 1)
+	k.count(k.prefix, store.Sent{Keys: keys, At: k.later(1)})
 	got, err := k.s.GetContacts(k.Context(), keys)
 	k.ok(err, "GetContacts")
 	for _, c := range got {
-		if c.EmailCount != 1 || c.LastCampaign != held.Key.CampaignID {
+		if c.EmailCount != 1 || c.LastCampaign != k.prefix {
 			k.Fatalf("statistics of %s are %d, %q", c.Address, c.EmailCount, c.LastCampaign)
 		}
 	}
@@ -328,11 +348,9 @@ func testFinishLargeChunk(k kit) {
 func testTwoCampaigns(k kit) {
 	keys := k.people(1)
 	for n := range 3 {
-		id := k.chunked(1, 1).Key.CampaignID
-		for number := 1; number <= 2; number++ {
-			held := k.hold(store.LeaseKey{CampaignID: id, Number: number})
-			_, err := k.s.FinishChunk(k.Context(), held, store.Sent{Keys: keys, At: k.later(n)})
-			k.ok(err, "FinishChunk")
+		id := fmt.Sprint(k.prefix, " ", n)
+		for range 2 {
+			k.count(id, store.Sent{Keys: keys, At: k.later(n)})
 		}
 		c := k.contact(keys[0])
 		if c.EmailCount != int64(n+1) || c.LastCampaign != id || !c.LastEmailSent.Equal(k.later(n)) {

@@ -35,6 +35,8 @@ func testEndedContext(k kit) {
 	_, errs["Checkpoint"] = k.s.Checkpoint(ctx, held, k.checkpoint(5, 0, 2, campaign.DeliverySent))
 	_, errs["CloseLease"] = k.s.CloseLease(ctx, held, campaign.StatusPending)
 	errs["Absorb"] = k.s.Absorb(ctx, held.Key, k.checkpoint(5, 0, 2, campaign.DeliverySent).Deliveries)
+	errs["CountSent"] = k.s.CountSent(ctx, id, store.Sent{Keys: []string{k.address(1)}, At: k.at})
+	_, errs["FinishChunk"] = k.s.FinishChunk(ctx, held)
 	_, errs["GetCell"] = k.s.GetCell(ctx, k.prefix)
 	_, errs["SwapCell"] = k.s.SwapCell(ctx, k.prefix, store.Cell{}, []byte("x"))
 	_, errs["Deliveries"] = k.s.Deliveries(ctx, held.Key)

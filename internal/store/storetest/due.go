@@ -130,7 +130,7 @@ func testDueClosed(k kit) {
 	held := k.hold(key(2))
 	held, err = k.s.Checkpoint(k.Context(), held, k.checkpoint(1, 0, 1, campaign.DeliverySent))
 	k.ok(err, "Checkpoint")
-	_, err = k.s.FinishChunk(k.Context(), held, store.Sent{At: k.at})
+	_, err = k.s.FinishChunk(k.Context(), held)
 	k.ok(err, "FinishChunk")
 	for _, closed := range []store.LeaseKey{key(1), key(2)} {
 		k.unnamed(k.later(7200), closed, key(3))

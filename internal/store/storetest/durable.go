@@ -21,6 +21,8 @@ func testDurable(t *testing.T, h Harness) {
 	after, err := k.s.Checkpoint(k.Context(), held, cp)
 	k.ok(err, "Checkpoint")
 	before := k.tallied(c.ID)
+	k.count(c.ID, store.Sent{Keys: keys[:1], At: k.later(1)})
+	person := k.contact(keys[0])
 
 	k.s = h.Reopen(t, k.s)
 	k.same(k.campaign(c.ID), c, "the campaign")
@@ -29,6 +31,7 @@ func testDurable(t *testing.T, h Harness) {
 	k.same(k.deliveries(held.Key), cp.Deliveries, "deliveries")
 	k.same(k.tallied(c.ID), before, "totals")
 	k.same(k.contact(keys[0]).Address, k.address(0), "a contact")
+	k.same(k.contact(keys[0]), person, "a contact with statistics")
 	audience, err := k.s.GetAudience(k.Context(), held.Key)
 	k.ok(err, "GetAudience")
 	k.same(audience, []byte("audience"), "the audience")

@@ -80,7 +80,7 @@ func (m *machine) Repeat(rt *rapid.T) {
 		"upsert": m.upsert, "update": m.update, "delete": m.remove,
 		"acquire": m.acquire, "renew": m.renew, "release": m.release, "close": m.closeLease,
 		"add chunk": m.addChunk, "finish freeze": m.finishFreeze,
-		"checkpoint": m.checkpoint, "finish chunk": m.finishChunk,
+		"checkpoint": m.checkpoint, "count sent": m.countSent, "finish chunk": m.finishChunk,
 		"transition": m.transition, "restart": m.restart,
 		"absorb": m.absorb, "reopen chunk": m.reopenChunk,
 		"a chunk to its end": m.chunkToEnd, "stop and restart": m.stopAndRestart,

@@ -98,15 +98,27 @@ func changed(c campaign.Contact, change campaign.ContactChange) campaign.Contact
 	return c
 }
 
-// countSent applies a finished chunk's statistics.
-func (m *machine) countSent(sent store.Sent) {
+// countSent counts messages of the campaign, or of another one.
+func (m *machine) countSent(rt *rapid.T) {
+	id := rapid.SampledFrom([]string{m.id, m.id, "another campaign"}).Draw(rt, "campaign")
+	sent := store.Sent{At: m.k.later(m.tick())}
+	for _, address := range rapid.SliceOfN(rapid.IntRange(0, peopleDrawn), 0, 4).Draw(rt, "sent") {
+		sent.Keys = append(sent.Keys, campaign.Key(m.k.address(address)))
+	}
+	m.countSentAs(rt, id, sent)
+}
+
+func (m *machine) countSentAs(rt *rapid.T, id string, sent store.Sent) {
+	m.k.tb = rt
+	m.again = func(rt *rapid.T) { m.countSentAs(rt, id, sent) }
+	m.k.count(id, sent)
 	for _, key := range sent.Keys {
 		c, found := m.people[key]
-		if !found || c.LastCampaign == m.id {
+		if !found || c.LastCampaign == id {
 			continue
 		}
 		c.EmailCount++
-		c.LastEmailSent, c.LastCampaign = sent.At, m.id
+		c.LastEmailSent, c.LastCampaign = sent.At, id
 		m.people[key] = c
 	}
 }

@@ -178,18 +178,10 @@ func (m *machine) finishChunk(rt *rapid.T) {
 }
 
 func (m *machine) finishAs(rt *rapid.T, l *modelLease, seen store.Lease) {
-	sent := store.Sent{At: m.k.later(m.tick())}
-	for _, address := range rapid.SliceOfNDistinct(rapid.IntRange(0, peopleDrawn), 0, 3, rapid.ID).Draw(rt, "sent") {
-		sent.Keys = append(sent.Keys, campaign.Key(m.k.address(address)))
-	}
 	m.write(rt, l, seen, modelWrite{
-		name: fmt.Sprint("FinishChunk ", sent),
-		call: func(ctx context.Context, held store.Lease) (store.Lease, error) {
-			return m.k.s.FinishChunk(ctx, held, sent)
-		},
+		name: "FinishChunk", call: m.k.s.FinishChunk,
 		apply: func(now *store.Lease) {
 			closed(now)
-			m.countSent(sent)
 			l.finished = true
 			m.totals.ChunksDone++
 		},

@@ -37,7 +37,7 @@ func (k kit) finish(key store.LeaseKey, states ...campaign.DeliveryState) {
 	}
 	held, err := k.s.Checkpoint(k.Context(), held, cp)
 	k.ok(err, "Checkpoint")
-	_, err = k.s.FinishChunk(k.Context(), held, store.Sent{At: k.at})
+	_, err = k.s.FinishChunk(k.Context(), held)
 	k.ok(err, "FinishChunk")
 }
 
