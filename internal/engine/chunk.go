@@ -341,7 +341,7 @@ func (c *chunk) parkInTrouble() {
 	}
 	c.parkedFor = trouble.NextProbe
 	// The run may end with this chunk, before its own first look.
-	c.e.noteTrouble(c.run, c.run.campaign, trouble)
+	c.e.noteTrouble(c.run.campaign, trouble)
 	c.hold.end(errParked)
 }
 

@@ -105,11 +105,11 @@ func TestNoMoreThanTheWindowIsUnderWay(t *testing.T) {
 	last := 0
 	for {
 		time.Sleep(2 * time.Second)
-		if n := r.relay.Count(); n == last {
+		n := r.relay.Count()
+		if n == last {
 			break
-		} else {
-			last = n
 		}
+		last = n
 	}
 	t.Logf("%d acknowledged and not recorded, %d connections", last, connections)
 	if last > Window+connections {

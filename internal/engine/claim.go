@@ -171,11 +171,21 @@ func (c *claims) mayYield(key store.LeaseKey, yield func()) {
 	}
 }
 
-func (e *Engine) takeHints() []hint {
-	e.claims.mu.Lock()
-	defer e.claims.mu.Unlock()
-	hints := e.claims.hints
-	e.claims.hints = nil
+// takeHints takes the hints out but those about leases that are still being
+// given back: the round that follows has them.
+func (e *Engine) takeHints() (hints []hint) {
+	c := &e.claims
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var later []hint
+	for _, h := range c.hints {
+		if _, held := c.held[h.key]; held && h.released > 0 {
+			later = append(later, h)
+		} else {
+			hints = append(hints, h)
+		}
+	}
+	c.hints = later
 	return hints
 }
 

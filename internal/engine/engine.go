@@ -15,9 +15,9 @@ import (
 	"postern/internal/store"
 )
 
-// Window, and one more for each connection that a relay allows, is how many
-// messages a task may have under way or acknowledged and unrecorded: so many
-// a crash repeats at most.
+// Window is how many messages a task may have under way or acknowledged and
+// unrecorded, besides one for each connection that a relay allows: so many a
+// crash repeats at most.
 const Window = 256
 
 // Sealer encrypts what must not be read from the store. The context binds a

@@ -130,7 +130,7 @@ func refusesCredentials(me *mailer.Error) bool {
 // and from when this period of running did.
 func (e *Engine) heedTrouble(r *run, now campaign.Campaign) {
 	t := r.lane.Trouble()
-	e.noteTrouble(r, now, t)
+	e.noteTrouble(now, t)
 	if t.Since.IsZero() {
 		r.stall = stall{}
 		return
@@ -147,7 +147,7 @@ func (e *Engine) heedTrouble(r *run, now campaign.Campaign) {
 }
 
 // noteTrouble keeps the campaign's notice true as to the relay.
-func (e *Engine) noteTrouble(r *run, now campaign.Campaign, t lane.Trouble) {
+func (e *Engine) noteTrouble(now campaign.Campaign, t lane.Trouble) {
 	if t.Known && t.Text != now.Notice {
 		e.notice(now.ID, t.Text)
 	}

@@ -59,16 +59,25 @@ func judge(stage Stage, code int, enhanced string) verdict {
 			return verdict{ScopeRelay, true}
 		}
 		return verdict{ScopeCampaign, false}
-	case stage == StageMail && code < 500 && (code == codeStorage || strings.HasPrefix(enhanced, "4.3.")):
-		// The mail system's own trouble (RFC 3463 3.4), for whatever message.
-		return verdict{ScopeRelay, true}
-	case stage == StageMail && code < 500:
-		// MAIL names the sender: campaigns with another one do not suffer.
-		return verdict{ScopeRecipient, true}
 	case stage == StageMail && code != codeTooLarge:
-		return verdict{ScopeCampaign, false}
+		return judgeMail(code, enhanced)
 	default:
 		mailboxFull := code == codeTooLarge && stage == StageRcpt
 		return verdict{ScopeRecipient, code < 500 || mailboxFull}
+	}
+}
+
+// judgeMail is judge for MAIL, which names the sender only: what is permanent
+// would be so for all messages of the campaign.
+func judgeMail(code int, enhanced string) verdict {
+	switch {
+	case code >= 500:
+		return verdict{ScopeCampaign, false}
+	case code == codeStorage || strings.HasPrefix(enhanced, "4.3."):
+		// The mail system's own trouble (RFC 3463 3.4), for whatever message.
+		return verdict{ScopeRelay, true}
+	default:
+		// Campaigns with another sender do not suffer.
+		return verdict{ScopeRecipient, true}
 	}
 }
