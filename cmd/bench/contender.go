@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"runtime"
 	"runtime/pprof"
+	"sync"
 	"time"
 )
 
@@ -80,8 +81,10 @@ func contend(ctx context.Context, encoded string, stdout, stderr io.Writer) (err
 	}
 	if s.HeapProfile != "" {
 		watching, stop := context.WithCancel(ctx)
+		var group sync.WaitGroup
+		group.Go(func() { profileHeap(watching, s.HeapProfile, stderr) })
+		defer group.Wait() // a profile that is being written is finished
 		defer stop()
-		go profileHeap(watching, s.HeapProfile, stderr)
 	}
 	switch s.Kind {
 	case kindProxy:
