@@ -8,8 +8,9 @@ import (
 	"postern/internal/store"
 )
 
-// lookEvery is how often a lease of another owner is looked at.
-const lookEvery = 1500 * time.Millisecond
+// lookEvery is how often a lease of another owner is looked at: by each round,
+// but not by those that a wake-up brings in between.
+const lookEvery = 900 * time.Millisecond
 
 // sighting is when a lease of another owner was first seen at a version, and
 // when it was last looked at.
