@@ -82,8 +82,8 @@ func Start(ctx context.Context, cfg config.Config, log zerolog.Logger) (_ *App, 
 }
 
 func newSealer(cfg config.Config) (*seal.Sealer, error) {
-	if !cfg.EncryptionKey.IsZero() {
-		return seal.New([]byte(cfg.EncryptionKey.Reveal()))
+	if len(cfg.EncryptionKeys) > 0 {
+		return seal.New([]byte(cfg.EncryptionKeys[0].Reveal()))
 	}
 	load := seal.LoadOrCreateKey
 	if bolt.Exists(cfg.DataDir) {

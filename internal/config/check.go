@@ -32,17 +32,45 @@ func checks() []check {
 			rule:  "must be another address than LISTEN_ADDR",
 			holds: func(c Config) bool { return !overlap(c.ListenAddr, c.MetricsAddr) },
 		}, {
-			names: []string{"ENCRYPTION_KEY", "STORE"},
-			rule:  "is required with STORE=dynamodb; make one with: openssl rand -base64 32",
-			holds: func(c Config) bool { return !dynamo(c) || !c.EncryptionKey.IsZero() },
+			names: []string{"AUTH", "VPC_ENABLED"},
+			rule:  "with vpce needs VPC_ENABLED=true: the header that names the endpoint is API Gateway's",
+			holds: func(c Config) bool { return !c.Auth.Endpoints() || c.VPCEnabled },
+		}, {
+			names: []string{"VPC_ENDPOINT_IDS", "AUTH"},
+			rule:  "is required where AUTH has vpce",
+			holds: func(c Config) bool { return !c.Auth.Endpoints() || len(c.VPCEndpointIDs) > 0 },
+		}, {
+			names: []string{"API_TOKENS_FILE", "API_TOKENS_REF", "AUTH"},
+			rule:  "or API_TOKENS_REF, one of the two, is required where AUTH has token",
+			holds: func(c Config) bool { return !c.Auth.Tokens() || (c.TokensFile == "") != (c.TokensRef == "") },
+		}, {
+			names: []string{"TLS_CERT_FILE", "TLS_KEY_FILE", "LISTEN_TLS"},
+			rule:  "and TLS_KEY_FILE are required with LISTEN_TLS=files, and go with nothing else",
+			holds: func(c Config) bool {
+				files := c.TLS.Mode == TLSFiles
+				return (c.TLS.CertFile != "") == files && (c.TLS.KeyFile != "") == files
+			},
+		}, {
+			names: []string{"ENCRYPTION_KEY", "ENCRYPTION_KEY_REF", "STORE"},
+			rule:  "or ENCRYPTION_KEY_REF is required with STORE=dynamodb; make one with: openssl rand -base64 32",
+			holds: func(c Config) bool {
+				return !dynamo(c) || len(c.EncryptionKeys) > 0 || c.EncryptionKeyRef != ""
+			},
+		}, {
+			names: []string{"ENCRYPTION_KEY", "ENCRYPTION_KEY_REF"},
+			rule:  "must not be set together with ENCRYPTION_KEY_REF",
+			holds: func(c Config) bool { return len(c.EncryptionKeys) == 0 || c.EncryptionKeyRef == "" },
 		}, {
 			names: []string{"AWS_REGION", "STORE"},
 			rule:  "is required with STORE=dynamodb, such as us-gov-west-1",
 			holds: func(c Config) bool { return !dynamo(c) || c.AWSRegion != "" },
 		}, {
-			names: []string{"SMTP_USERNAME", "SMTP_PASSWORD"},
-			rule:  "must be set together with SMTP_PASSWORD, or neither",
-			holds: func(c Config) bool { return (c.SMTP.Username == "") == c.SMTP.Password.IsZero() },
+			names: []string{"SMTP_USERNAME", "SMTP_PASSWORD", "SMTP_PASSWORD_REF"},
+			rule:  "must be set together with one of SMTP_PASSWORD and SMTP_PASSWORD_REF, or none of them",
+			holds: func(c Config) bool {
+				inline, ref := !c.SMTP.Password.IsZero(), c.SMTP.PasswordRef != ""
+				return (c.SMTP.Username != "") == (inline || ref) && !(inline && ref)
+			},
 		}, {
 			names: []string{"SMTP_SERVER", "SMTP_USERNAME"},
 			rule:  "is required where SMTP_USERNAME is set",

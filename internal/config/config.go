@@ -16,6 +16,11 @@ import (
 type Config struct {
 	ListenAddr  string // host:port of the API
 	MetricsAddr string // host:port of /metrics
+	// MaxConnections is how many connections the API's listener has open at
+	// most; further ones wait to be accepted.
+	MaxConnections int
+	TLS            TLS
+	Profiling      bool // /debug/pprof beside /metrics
 
 	Store   StoreKind
 	DataDir string // of the embedded store and its key file
@@ -41,17 +46,80 @@ type Config struct {
 	// headers are trusted.
 	VPCEnabled bool
 	Auth       Auth
-	// EncryptionKey reveals KeyOctets octets, decoded; empty where the
+	// VPCEndpointIDs are the endpoints through which callers may come, where
+	// Auth asks for one.
+	VPCEndpointIDs []string
+	// TokensFile and TokensRef say where the hashes of API tokens are, where
+	// Auth asks for tokens; one of them is set then.
+	TokensFile string
+	TokensRef  SecretRef
+	// EncryptionKeys reveal KeyOctets octets each, decoded, the newest first:
+	// it seals, and all of them open. None where EncryptionKeyRef or the
 	// embedded store's key file is to be used.
-	EncryptionKey Secret
-	CORSOrigins   []string // "*" alone allows every origin
+	EncryptionKeys   []Secret
+	EncryptionKeyRef SecretRef
+	CORSOrigins      []string // "*" alone allows every origin
 
 	MaxRequestBytes    int64 // octets of a request's body
 	MaxAttachmentBytes int64 // octets of a campaign's attachments together, decoded
 	MaxInFlightBytes   int64 // octets of all request bodies in flight together
 
-	LogLevel string // one of LogLevels
+	Sending Sending
+
+	// DeliveryRetention is how long the rows of deliveries and the frozen
+	// audiences, which name persons, are kept behind a campaign's end; 0 for
+	// ever.
+	DeliveryRetention time.Duration
+
+	// InternetProbe is the host:port that GET /network tries to reach, to say
+	// whether there is a way to the internet; "" for no try.
+	InternetProbe string
+
+	LogLevel     string // one of LogLevels
+	LogAddresses bool   // log addresses of persons as they are, not as keyed digests
 }
+
+// TLS is how the API's listener is protected.
+type TLS struct {
+	Mode     TLSMode
+	CertFile string // PEM, the chain; of TLSFiles
+	KeyFile  string // PEM; of TLSFiles
+}
+
+// TLSMode is where the listener's certificate comes from.
+type TLSMode string
+
+// The modes of TLS.
+const (
+	// TLSOff: the listener speaks plain HTTP.
+	TLSOff TLSMode = "off"
+	// TLSSelfSigned: a certificate made at start, for the hop behind a load
+	// balancer that encrypts and does not verify.
+	TLSSelfSigned TLSMode = "self-signed"
+	// TLSFiles: a certificate and a key in files, which are read again when
+	// they change.
+	TLSFiles TLSMode = "files"
+)
+
+// Sending limits who may be sent to, as whom, and how many.
+type Sending struct {
+	// RecipientDomains are the domains (in lower case, ASCII) that may be sent
+	// to, with their subdomains where they begin with a dot; none for all.
+	RecipientDomains []string
+	// Senders are addresses, and domains as "@example.org", in lower case, that
+	// may stand in From; none for all.
+	Senders []string
+	// MaxRecipients of one campaign; 0 for no limit.
+	MaxRecipients int
+	// DailyRecipients of all campaigns that begin in one UTC day, of all tasks
+	// together; 0 for no limit.
+	DailyRecipients int
+}
+
+// SecretRef names a secret that is kept elsewhere: the ARN of a Secrets Manager
+// secret, followed by "#" and a member's name where the secret is a JSON
+// object, or "kms:" and the base64 of what KMS has encrypted. "" for none.
+type SecretRef string
 
 // KeyOctets is the length of the encryption key.
 const KeyOctets = 32
@@ -63,6 +131,8 @@ type SMTP struct {
 	UseTLS   bool
 	Username string
 	Password Secret
+	// PasswordRef is where the password is, instead of Password.
+	PasswordRef SecretRef
 }
 
 // Relay limits which relays may be used, and how much. A relay is a host, a
@@ -113,7 +183,20 @@ const (
 	// AuthNoneInsecure: not at all, on any listener; for containers whose
 	// ports are published on a loopback address.
 	AuthNoneInsecure Auth = "none-insecure"
+	// AuthVPCE: API Gateway's header names one of VPCEndpointIDs.
+	AuthVPCE Auth = "vpce"
+	// AuthToken: a bearer token with the scope that the call needs.
+	AuthToken Auth = "token"
+	// AuthVPCEToken: both.
+	AuthVPCEToken Auth = "vpce+token"
 )
+
+// Tokens says whether callers need a token.
+func (a Auth) Tokens() bool { return a == AuthToken || a == AuthVPCEToken }
+
+// Endpoints says whether callers must come through a VPC endpoint that is
+// listed.
+func (a Auth) Endpoints() bool { return a == AuthVPCE || a == AuthVPCEToken }
 
 // LogLevels are the values of LOG_LEVEL, most to least talkative.
 var LogLevels = []string{"trace", "debug", "info", "warn", "error"}

@@ -43,6 +43,8 @@ func TestDefaults(t *testing.T) {
 		MaxAttachmentBytes: 25 << 20,
 		MaxInFlightBytes:   96 << 20,
 		LogLevel:           "info",
+		MaxConnections:     2048,
+		TLS:                TLS{Mode: TLSOff},
 	}
 	if got := load(t, nil); !reflect.DeepEqual(got, want) {
 		t.Errorf("defaults:\n%+v\nwant\n%+v", got, want)
@@ -51,7 +53,8 @@ func TestDefaults(t *testing.T) {
 
 func TestEveryVariable(t *testing.T) {
 	t.Parallel()
-	key := strings.Repeat("k", KeyOctets)
+	key, older := strings.Repeat("k", KeyOctets), strings.Repeat("o", KeyOctets)
+	keys := base64.StdEncoding.EncodeToString([]byte(key)) + ", " + base64.StdEncoding.EncodeToString([]byte(older)) + "\n"
 	vars := map[string]string{
 		"LISTEN_ADDR": "0.0.0.0:80", "METRICS_ADDR": "[::1]:9", "STORE": "dynamodb", "DATA_DIR": "/var/lib/postern",
 		"TABLE_PREFIX": "dev-", "CREATE_TABLES": "TRUE", "DYNAMODB_ENDPOINT": "http://dynamo:8000", "AWS_REGION": "us-gov-west-1",
@@ -61,7 +64,12 @@ func TestEveryVariable(t *testing.T) {
 		"RELAY_MAX_CONNECTIONS": "3", "RELAY_RATE": "0.5", "RELAY_TIMEOUT": "90s",
 		"RELAY_DAILY_LIMIT": "10000", "RELAY_MESSAGES_PER_CONNECTION": "0", "CAMPAIGN_TIME_LIMIT": "0", "SCHEDULE_GRACE": "5m",
 		"RETRY_MIN": "100ms", "RETRY_MAX": "2s", "RETRY_FOR": "1m", "SHUTDOWN_TIMEOUT": "5s",
-		"VPC_ENABLED": "1", "AUTH": "none-insecure", "ENCRYPTION_KEY": base64.StdEncoding.EncodeToString([]byte(key)) + "\n",
+		"VPC_ENABLED": "1", "AUTH": "vpce+token", "ENCRYPTION_KEY": keys,
+		"VPC_ENDPOINT_IDS": "vpce-0123456789abcdef0,vpce-00000001", "API_TOKENS_FILE": "/etc/tokens",
+		"LISTEN_TLS": "files", "TLS_CERT_FILE": "c.pem", "TLS_KEY_FILE": "k.pem", "MAX_CONNECTIONS": "9",
+		"PROFILING": "true", "INTERNET_PROBE": "192.0.2.1:443", "LOG_ADDRESSES": "true", "DELIVERY_RETENTION": "720h",
+		"RECIPIENT_DOMAINS": "Example.org,.health.example", "SENDERS": "News@example.org,@Example.com",
+		"MAX_RECIPIENTS": "5", "DAILY_RECIPIENTS": "6",
 		"CORS_ORIGINS": "https://a.example.org, http://localhost:3000,null", "LOG_LEVEL": "debug",
 		"MAX_REQUEST_BYTES": "2048", "MAX_ATTACHMENT_BYTES": "1024", "MAX_INFLIGHT_BYTES": "4096",
 	}
@@ -69,7 +77,11 @@ func TestEveryVariable(t *testing.T) {
 	for name, got := range map[string]any{
 		"hosts":    c.Relay.Allow.Hosts,
 		"password": c.SMTP.Password.Reveal(),
-		"key":      c.EncryptionKey.Reveal(),
+		"keys":     c.EncryptionKeys[0].Reveal() + c.EncryptionKeys[1].Reveal(),
+		"tls":      c.TLS,
+		"sending":  c.Sending,
+		"callers":  append([]string{string(c.Auth), c.TokensFile}, c.VPCEndpointIDs...),
+		"others":   []any{c.MaxConnections, c.Profiling, c.InternetProbe, c.LogAddresses, c.DeliveryRetention},
 		"origins":  c.CORSOrigins,
 		"ports":    c.Relay.Ports,
 		"retry":    c.Retry,
@@ -81,7 +93,14 @@ func TestEveryVariable(t *testing.T) {
 		want := map[string]any{
 			"hosts":    []string{"mail.internal"},
 			"password": " p ",
-			"key":      key,
+			"keys":     key + older,
+			"tls":      TLS{Mode: TLSFiles, CertFile: "c.pem", KeyFile: "k.pem"},
+			"sending": Sending{
+				RecipientDomains: []string{"example.org", ".health.example"}, Senders: []string{"news@example.org", "@example.com"},
+				MaxRecipients: 5, DailyRecipients: 6,
+			},
+			"callers":  []string{"vpce+token", "/etc/tokens", "vpce-0123456789abcdef0", "vpce-00000001"},
+			"others":   []any{9, true, "192.0.2.1:443", true, 720 * time.Hour},
 			"origins":  []string{"https://a.example.org", "http://localhost:3000", "null"},
 			"ports":    []int{25, 465},
 			"retry":    Retry{Min: 100 * time.Millisecond, Max: 2 * time.Second, For: time.Minute},
@@ -139,7 +158,25 @@ func TestFaults(t *testing.T) {
 		{"RETRY_FOR", "0s", "duration"},
 		{"SHUTDOWN_TIMEOUT", "soon", "duration"},
 		{"VPC_ENABLED", "vpce-1", "true or false"},
-		{"AUTH", "token", "none none-insecure"},
+		{"AUTH", "basic", "none none-insecure"},
+		{"VPC_ENDPOINT_IDS", "vpc-0123456789abcdef0", "vpce-0123"},
+		{"VPC_ENDPOINT_IDS", "vpce-012345678 9abcdef0", "vpce-0123"},
+		{"API_TOKENS_REF", "my-secret", "ARN"},
+		{"ENCRYPTION_KEY_REF", "kms:", "base64"},
+		{"SMTP_PASSWORD_REF", "arn:aws:ssm:us-east-1:1:parameter/p", "Secrets Manager"},
+		{"LISTEN_TLS", "on", "off self-signed files"},
+		{"MAX_CONNECTIONS", "0", "from 1"},
+		{"PROFILING", "pprof", "true or false"},
+		{"INTERNET_PROBE", "example.org", "host:port"},
+		{"RECIPIENT_DOMAINS", "*.example.org", "example.org or .example.org"},
+		{"RECIPIENT_DOMAINS", "bücher.example", "xn--"},
+		{"RECIPIENT_DOMAINS", "a@example.org", "example.org or"},
+		{"SENDERS", "example.org", "@example.org"},
+		{"SENDERS", "a b@example.org", "@example.org"},
+		{"MAX_RECIPIENTS", "-1", "from 0"},
+		{"DAILY_RECIPIENTS", "many", "from 0"},
+		{"DELIVERY_RETENTION", "30d", "0 or a duration"},
+		{"LOG_ADDRESSES", "hashed", "true or false"},
 		{"ENCRYPTION_KEY", "c2hvcnQ=", "32 octets"},
 		{"CORS_ORIGINS", "https://a.example.org/", "without path"},
 		{"CORS_ORIGINS", "https://*.example.org", "without path"},
@@ -162,6 +199,7 @@ func TestFaults(t *testing.T) {
 
 func TestChecksBetweenVariables(t *testing.T) {
 	t.Parallel()
+	const arn = "arn:aws-us-gov:secretsmanager:us-gov-west-1:123456789012:secret:postern-AbCdEf"
 	tests := []struct {
 		fault string
 		vars  map[string]string
@@ -171,6 +209,17 @@ func TestChecksBetweenVariables(t *testing.T) {
 		{"METRICS_ADDR", map[string]string{"METRICS_ADDR": "127.0.0.1:8080"}},
 		{"METRICS_ADDR", map[string]string{"METRICS_ADDR": ":8080"}},
 		{"ENCRYPTION_KEY", map[string]string{"STORE": "dynamodb", "AWS_REGION": "us-gov-west-1"}},
+		{"ENCRYPTION_KEY", map[string]string{
+			"ENCRYPTION_KEY":     base64.StdEncoding.EncodeToString(make([]byte, KeyOctets)),
+			"ENCRYPTION_KEY_REF": "kms:AAAA",
+		}},
+		{"AUTH", map[string]string{"AUTH": "vpce", "VPC_ENDPOINT_IDS": "vpce-01234567"}},
+		{"VPC_ENDPOINT_IDS", map[string]string{"AUTH": "vpce", "VPC_ENABLED": "true"}},
+		{"API_TOKENS_FILE", map[string]string{"AUTH": "token"}},
+		{"API_TOKENS_FILE", map[string]string{"AUTH": "token", "API_TOKENS_FILE": "f", "API_TOKENS_REF": arn}},
+		{"TLS_CERT_FILE", map[string]string{"LISTEN_TLS": "files", "TLS_CERT_FILE": "c"}},
+		{"TLS_CERT_FILE", map[string]string{"LISTEN_TLS": "self-signed", "TLS_CERT_FILE": "c", "TLS_KEY_FILE": "k"}},
+		{"SMTP_USERNAME", map[string]string{"SMTP_USERNAME": "u", "SMTP_SERVER": "m", "SMTP_PASSWORD": "p", "SMTP_PASSWORD_REF": arn}},
 		{"AWS_REGION", map[string]string{"STORE": "dynamodb", "ENCRYPTION_KEY": base64.StdEncoding.EncodeToString(make([]byte, KeyOctets))}},
 		{"SMTP_USERNAME", map[string]string{"SMTP_SERVER": "mail", "SMTP_PASSWORD": "p"}},
 		{"SMTP_USERNAME", map[string]string{"SMTP_SERVER": "mail", "SMTP_USERNAME": "u"}},
@@ -194,6 +243,8 @@ func TestAllowedTogether(t *testing.T) {
 		{"LISTEN_ADDR": "[::1]:8080"},
 		{"LISTEN_ADDR": "127.0.0.1:0", "METRICS_ADDR": "127.0.0.1:0"},
 		{"LISTEN_ADDR": ":8080", "AUTH": "none-insecure"},
+		{"LISTEN_ADDR": ":8080", "AUTH": "token", "API_TOKENS_FILE": "f", "LISTEN_TLS": "self-signed"},
+		{"ENCRYPTION_KEY_REF": "kms:AAAA", "STORE": "dynamodb", "AWS_REGION": "r"},
 		{"CORS_ORIGINS": "*"},
 	} {
 		if _, err := Load(env(vars)); err != nil {

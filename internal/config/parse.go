@@ -238,6 +238,50 @@ func encryptionKey(value string) (Secret, error) {
 	return NewSecret(string(key)), nil
 }
 
+// secretRef reads a reference. What KMS has encrypted is no secret, but is not
+// echoed all the same.
+func secretRef(value string) (SecretRef, error) {
+	if sealed, ok := strings.CutPrefix(value, "kms:"); ok {
+		if octets, err := base64.StdEncoding.DecodeString(sealed); err == nil && len(octets) > 0 {
+			return SecretRef(value), nil
+		}
+	}
+	arn, _, _ := strings.Cut(value, "#")
+	parts := strings.SplitN(arn, ":", 7)
+	if len(parts) == 7 && parts[0] == "arn" && parts[2] == "secretsmanager" && parts[5] == "secret" {
+		return SecretRef(value), nil
+	}
+	return "", fmt.Errorf("must be the ARN of a Secrets Manager secret, with #member for one of a JSON object, or kms: and base64")
+}
+
+func vpcEndpoint(value string) (string, error) {
+	hex, ok := strings.CutPrefix(value, "vpce-")
+	bad := func(r rune) bool { return !strings.ContainsRune("0123456789abcdef", r) }
+	if !ok || len(hex) < 8 || len(hex) > 40 || strings.ContainsFunc(hex, bad) {
+		return "", fmt.Errorf("must be ids such as vpce-0123456789abcdef0, not %q", value)
+	}
+	return value, nil
+}
+
+// recipientDomain reads a domain, or one with all below it, in ASCII: an
+// internationalised one as it goes over the wire (xn--...).
+func recipientDomain(value string) (string, error) {
+	name, err := host(strings.TrimPrefix(value, "."))
+	bad := func(r rune) bool { return r > 0x7e || strings.ContainsRune("*:", r) }
+	if err != nil || name == "" || strings.ContainsFunc(name, bad) {
+		return "", fmt.Errorf("must be domains such as example.org or .example.org, internationalised ones as xn--..., not %q", value)
+	}
+	return strings.ToLower(value), nil
+}
+
+func sender(value string) (string, error) {
+	local, domain, ok := strings.Cut(value, "@")
+	if _, err := recipientDomain(domain); !ok || err != nil || strings.HasPrefix(domain, ".") || strings.ContainsAny(local, " <>\"(),:;") {
+		return "", fmt.Errorf("must be addresses, and domains such as @example.org, not %q", value)
+	}
+	return strings.ToLower(value), nil
+}
+
 func certificates(c *Config, path string) error {
 	if path == "" {
 		return nil

@@ -37,7 +37,7 @@ func (v variable) read(getenv func(string) string) string {
 // variables is the table.
 func variables() []variable {
 	var all []variable
-	for _, part := range [][]variable{listeners(), stores(), relays(), limits()} {
+	for _, part := range [][]variable{listeners(), callers(), stores(), relays(), sending(), limits(), logs()} {
 		all = append(all, part...)
 	}
 	return all
@@ -54,9 +54,52 @@ func listeners() []variable {
 			meaning: "where /metrics listens",
 			set:     into(address, func(c *Config) *string { return &c.MetricsAddr }),
 		}, {
-			name: "AUTH", preset: string(AuthNone), unit: "none | none-insecure",
+			name: "LISTEN_TLS", preset: string(TLSOff), unit: "off | self-signed | files",
+			meaning: "TLS of the API: none, with a certificate made at start, or with TLS_CERT_FILE and TLS_KEY_FILE",
+			set:     into(oneOf(TLSOff, TLSSelfSigned, TLSFiles), func(c *Config) *TLSMode { return &c.TLS.Mode }),
+		}, {
+			name: "TLS_CERT_FILE", unit: "PEM file",
+			meaning: "the listener's certificate and its chain; read again when it changes",
+			set:     into(text, func(c *Config) *string { return &c.TLS.CertFile }),
+		}, {
+			name: "TLS_KEY_FILE", unit: "PEM file",
+			meaning: "the certificate's key; read again when it changes",
+			set:     into(text, func(c *Config) *string { return &c.TLS.KeyFile }),
+		}, {
+			name: "MAX_CONNECTIONS", preset: "2048", unit: "connections",
+			meaning: "to the API, open at most; further ones wait",
+			set:     into(whole(1, 1<<20), func(c *Config) *int { return &c.MaxConnections }),
+		}, {
+			name: "PROFILING", preset: "false", unit: "true | false",
+			meaning: "serve /debug/pprof on METRICS_ADDR",
+			set:     into(boolean, func(c *Config) *bool { return &c.Profiling }),
+		}, {
+			name: "INTERNET_PROBE", unit: "host:port",
+			meaning: "what GET /network tries to reach, to say whether there is a way to the internet; unset for no try",
+			set:     into(address, func(c *Config) *string { return &c.InternetProbe }),
+		},
+	}
+}
+
+func callers() []variable {
+	return []variable{
+		{
+			name: "AUTH", preset: string(AuthNone), unit: "none | none-insecure | vpce | token | vpce+token",
 			meaning: "how callers prove who they are; none only on a loopback LISTEN_ADDR, none-insecure anywhere",
-			set:     into(oneOf(AuthNone, AuthNoneInsecure), func(c *Config) *Auth { return &c.Auth }),
+			set: into(oneOf(AuthNone, AuthNoneInsecure, AuthVPCE, AuthToken, AuthVPCEToken),
+				func(c *Config) *Auth { return &c.Auth }),
+		}, {
+			name: "VPC_ENDPOINT_IDS", unit: "ids, by commas",
+			meaning: "VPC endpoints of API Gateway through which callers may come; for AUTH with vpce",
+			set:     into(list(vpcEndpoint), func(c *Config) *[]string { return &c.VPCEndpointIDs }),
+		}, {
+			name: "API_TOKENS_FILE", unit: "file",
+			meaning: "hashes of API tokens, as `server token` prints them; read again when it changes",
+			set:     into(text, func(c *Config) *string { return &c.TokensFile }),
+		}, {
+			name: "API_TOKENS_REF", unit: "ARN[#member]",
+			meaning: "the same in a Secrets Manager secret, read again every minute",
+			set:     into(secretRef, func(c *Config) *SecretRef { return &c.TokensRef }),
 		}, {
 			name: "VPC_ENABLED", preset: "false", unit: "true | false",
 			meaning: "the service stands behind API Gateway in a VPC: trust its headers",
@@ -80,9 +123,13 @@ func stores() []variable {
 			meaning: "the embedded store and its key file",
 			set:     into(text, func(c *Config) *string { return &c.DataDir }),
 		}, {
-			name: "ENCRYPTION_KEY", unit: "base64 of 32 octets",
-			meaning: "seals relay passwords and letters in the store; required with dynamodb, made in DATA_DIR with embedded",
-			set:     into(encryptionKey, func(c *Config) *Secret { return &c.EncryptionKey }),
+			name: "ENCRYPTION_KEY", unit: "base64 of 32 octets, by commas",
+			meaning: "seals relay passwords and letters in the store; the first seals, all open; required with dynamodb, made in DATA_DIR with embedded",
+			set:     into(list(encryptionKey), func(c *Config) *[]Secret { return &c.EncryptionKeys }),
+		}, {
+			name: "ENCRYPTION_KEY_REF", unit: "ARN[#member] | kms:base64",
+			meaning: "the same in a Secrets Manager secret, or encrypted by KMS",
+			set:     into(secretRef, func(c *Config) *SecretRef { return &c.EncryptionKeyRef }),
 		}, {
 			name: "TABLE_PREFIX", unit: "text",
 			meaning: "in front of the DynamoDB tables' names",
@@ -126,6 +173,10 @@ func relays() []variable {
 			meaning: "at the default relay",
 			set:     into(secret, func(c *Config) *Secret { return &c.SMTP.Password }),
 		}, {
+			name: "SMTP_PASSWORD_REF", unit: "ARN[#member] | kms:base64",
+			meaning: "the same in a Secrets Manager secret, or encrypted by KMS",
+			set:     into(secretRef, func(c *Config) *SecretRef { return &c.SMTP.PasswordRef }),
+		}, {
 			name: "RELAY_ALLOW", unit: "hosts and CIDRs, by commas",
 			meaning: "relays that may be used although they are not public, such as 10.0.0.0/8",
 			set:     into(relayAllow, func(c *Config) *RelayAllow { return &c.Relay.Allow }),
@@ -157,6 +208,28 @@ func relays() []variable {
 			name: "RELAY_TIMEOUT", preset: "10m", unit: "duration",
 			meaning: "the longest wait for a step of a relay's; most steps have a shorter one by RFC 5321 4.5.3.2",
 			set:     into(duration, func(c *Config) *time.Duration { return &c.Relay.Timeout }),
+		},
+	}
+}
+
+func sending() []variable {
+	return []variable{
+		{
+			name: "RECIPIENT_DOMAINS", unit: "domains, by commas",
+			meaning: "that may be sent to, .example.org with all below it; unset for all",
+			set:     into(list(recipientDomain), func(c *Config) *[]string { return &c.Sending.RecipientDomains }),
+		}, {
+			name: "SENDERS", unit: "addresses and @domains, by commas",
+			meaning: "that campaigns may be sent from; unset for all",
+			set:     into(list(sender), func(c *Config) *[]string { return &c.Sending.Senders }),
+		}, {
+			name: "MAX_RECIPIENTS", preset: "0", unit: "recipients",
+			meaning: "of one campaign; one with more fails before its first message; 0 for no limit",
+			set:     into(whole(0, math.MaxInt32), func(c *Config) *int { return &c.Sending.MaxRecipients }),
+		}, {
+			name: "DAILY_RECIPIENTS", preset: "0", unit: "recipients",
+			meaning: "of all campaigns that begin in one UTC day; one that is too many is paused before its first message; 0 for no limit",
+			set:     into(whole(0, math.MaxInt32), func(c *Config) *int { return &c.Sending.DailyRecipients }),
 		},
 	}
 }
@@ -200,9 +273,23 @@ func limits() []variable {
 			meaning: "of all requests' bodies together (96 MiB); beyond it 503",
 			set:     into(whole[int64](1<<10, 1<<40), func(c *Config) *int64 { return &c.MaxInFlightBytes }),
 		}, {
+			name: "DELIVERY_RETENTION", preset: "0", unit: "duration",
+			meaning: "delete who got what this long behind a campaign's end, the audit trail's digests apart; 0 for never",
+			set:     into(durationOrZero, func(c *Config) *time.Duration { return &c.DeliveryRetention }),
+		},
+	}
+}
+
+func logs() []variable {
+	return []variable{
+		{
 			name: "LOG_LEVEL", preset: "info", unit: strings.Join(LogLevels, " | "),
 			meaning: "the least important lines to log",
 			set:     into(oneOf(LogLevels...), func(c *Config) *string { return &c.LogLevel }),
+		}, {
+			name: "LOG_ADDRESSES", preset: "false", unit: "true | false",
+			meaning: "log addresses of persons as they are; otherwise as keyed digests",
+			set:     into(boolean, func(c *Config) *bool { return &c.LogAddresses }),
 		},
 	}
 }
