@@ -46,7 +46,7 @@ build: ## Build bin/server
 .PHONY: test
 test: lint ## Lint, then run every test with the race detector (needs a C compiler)
 	$(GO) test $(TEST_FLAGS) -timeout $(TEST_TIMEOUT) ./...
-	@if command -v $(TERRAFORM) >/dev/null; then $(MAKE) terraform-test; \
+	@if command -v $(TERRAFORM) >/dev/null; then $(MAKE) terraform-test terraform-lint; \
 	  else echo "The Terraform stack was not tested: there is no terraform."; fi
 	@$(DOCKER) info >/dev/null 2>&1 || echo "The container test was not run: no Docker engine answers. All others were."
 
