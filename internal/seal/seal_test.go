@@ -2,9 +2,13 @@ package seal_test
 
 import (
 	"bytes"
+	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"postern/internal/seal"
@@ -102,33 +106,113 @@ func TestDerive(t *testing.T) {
 	}
 }
 
-func TestLoadOrCreateKey(t *testing.T) {
+// TestRotation: what the old key has sealed is opened by a ring that has it
+// anywhere, the newest seals, and a key that is missing is named by its id.
+func TestRotation(t *testing.T) {
 	t.Parallel()
-	dir := filepath.Join(t.TempDir(), "data")
-	first, err := seal.LoadOrCreateKey(dir)
-	if err != nil || len(first) != seal.KeySize {
-		t.Fatalf("created %d octets, %v", len(first), err)
+	old, recent := bytes.Repeat([]byte{1}, seal.KeySize), bytes.Repeat([]byte{2}, seal.KeySize)
+	before, after := newSealer(t, 1), newRing(t, recent, old)
+	sealed := before.Seal([]byte("secret"), "password of c1")
+	if plain, err := after.Open(sealed, "password of c1"); err != nil || string(plain) != "secret" {
+		t.Errorf("the ring opens what the old key has sealed: %q, %v", plain, err)
 	}
-	again, err := seal.LoadOrCreateKey(dir)
-	if err != nil || !bytes.Equal(first, again) {
-		t.Errorf("loaded another key than was created, %v", err)
+
+	sealed = after.Seal([]byte("secret"), "password of c1")
+	if plain, err := newSealer(t, 2).Open(sealed, "password of c1"); err != nil || string(plain) != "secret" {
+		t.Errorf("the ring does not seal with its first key: %q, %v", plain, err)
 	}
-	path := filepath.Join(dir, "encryption.key")
-	info, err := os.Stat(path)
-	if err != nil || info.Mode().Perm() != 0o600 {
-		t.Errorf("key file has mode %v, %v; want 0600", info.Mode(), err)
+	_, err := before.Open(sealed, "password of c1")
+	id := after.KeyID()
+	if !errors.Is(err, seal.ErrWrongKey) || !strings.Contains(err.Error(), "ENCRYPTION_KEY") || !strings.Contains(err.Error(), hex.EncodeToString(id[:])) {
+		t.Errorf("without the key: %v; want ErrWrongKey that names ENCRYPTION_KEY and the key's id %x", err, id)
 	}
-	if err := os.WriteFile(path, first[:7], 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := seal.LoadOrCreateKey(dir); err == nil {
-		t.Error("a key file cut short was accepted")
+	if ids := after.KeyIDs(); !slices.Equal(ids, [][4]byte{id, before.KeyID()}) {
+		t.Errorf("the ring's ids are %x", ids)
 	}
 }
 
-func TestNewRefusesShortKeys(t *testing.T) {
+// TestDeriveFor: what was derived before a rotation is derived again by id.
+func TestDeriveFor(t *testing.T) {
 	t.Parallel()
-	if _, err := seal.New(make([]byte, 16)); err == nil {
-		t.Error("a key of 16 octets was accepted")
+	before := newSealer(t, 1)
+	after := newRing(t, bytes.Repeat([]byte{2}, seal.KeySize), bytes.Repeat([]byte{1}, seal.KeySize))
+	want, err := before.Derive("persons")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := after.DeriveFor(before.KeyID(), "persons"); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("derived for the old key's id: %x, %v; want %x", got, err, want)
+	}
+	if got, err := after.Derive("persons"); err != nil || bytes.Equal(got, want) {
+		t.Errorf("the new key derives what the old one did: %x, %v", got, err)
+	}
+	if _, err := before.DeriveFor(after.KeyID(), "persons"); !errors.Is(err, seal.ErrWrongKey) {
+		t.Errorf("for a key that is not in the ring: %v; want ErrWrongKey", err)
+	}
+}
+
+func newRing(t *testing.T, keys ...[]byte) *seal.Sealer {
+	t.Helper()
+	s, err := seal.New(keys...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestLoadOrCreateKeys(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "data")
+	first, err := seal.LoadOrCreateKeys(dir)
+	if err != nil || len(first) != 1 || len(first[0]) != seal.KeySize {
+		t.Fatalf("created %d keys, %v", len(first), err)
+	}
+	again, err := seal.LoadOrCreateKeys(dir)
+	if err != nil || len(again) != 1 || !bytes.Equal(first[0], again[0]) {
+		t.Errorf("loaded another key than was created, %v", err)
+	}
+	info, err := os.Stat(filepath.Join(dir, "encryption.key"))
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("key file has mode %v, %v; want 0600", info.Mode(), err)
+	}
+}
+
+func TestKeyFileFormats(t *testing.T) {
+	t.Parallel()
+	old, recent := bytes.Repeat([]byte{'k'}, seal.KeySize), bytes.Repeat([]byte{2}, seal.KeySize)
+	lines := base64.StdEncoding.EncodeToString(recent) + "\r\n\n" + base64.StdEncoding.EncodeToString(old)
+	for name, c := range map[string]struct {
+		content string
+		want    [][]byte // nil for an error
+	}{
+		"octets, as it was written once": {string(old), [][]byte{old}},
+		"lines, the newest first":        {lines, [][]byte{recent, old}},
+		"cut short":                      {string(old[:7]), nil},
+		"a line cut short":               {lines[:len(lines)-3], nil},
+		"empty":                          {"\n\n", nil},
+	} {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, "encryption.key"), []byte(c.content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got, err := seal.LoadKeys(dir)
+		if !slices.EqualFunc(got, c.want, bytes.Equal) || (err == nil) != (c.want != nil) {
+			t.Errorf("%s: %x, %v; want %x", name, got, err, c.want)
+		}
+		if err != nil && (strings.Contains(err.Error(), "kkkk") || strings.Contains(err.Error(), "AgIC")) {
+			t.Errorf("%s: the error shows a key: %v", name, err)
+		}
+	}
+}
+
+func TestNewRefuses(t *testing.T) {
+	t.Parallel()
+	whole := make([]byte, seal.KeySize)
+	for name, keys := range map[string][][]byte{
+		"no key": nil, "a short key": {whole[:16]}, "a short one behind": {whole, whole[:31]}, "a key twice": {whole, whole},
+	} {
+		if _, err := seal.New(keys...); err == nil {
+			t.Errorf("%s was accepted", name)
+		}
 	}
 }
