@@ -41,7 +41,7 @@ type file struct {
 
 // check gives every rule that the attachment breaks. prefix is its path.
 func (a Attachment) check(prefix string) (f file, faults []campaign.Fault) {
-	f.name = baseName(a.Filename)
+	f.name = BaseName(a.Filename)
 	if err := checkFilename(a.Filename, f.name); err != nil {
 		faults = append(faults, campaign.Fault{Field: prefix + ".filename", Rule: err.Error()})
 	}
@@ -56,8 +56,8 @@ func (a Attachment) check(prefix string) (f file, faults []campaign.Fault) {
 	return f, faults
 }
 
-// baseName drops the path, as Unix and as Windows write it.
-func baseName(name string) string {
+// BaseName is a file's name without its path, as Unix and as Windows write it.
+func BaseName(name string) string {
 	return strings.TrimSpace(name[strings.LastIndexAny(name, `/\`)+1:])
 }
 
@@ -72,6 +72,10 @@ func checkFilename(given, base string) error {
 		return fmt.Errorf("must be at most %d octets", maxFilenameOctets)
 	case strings.Contains(base, "\t"):
 		return errors.New("must not have a tab")
+	case strings.Contains(base, "=?"):
+		// However it is encoded, some readers decode it once more, and get a
+		// name that nobody has checked, such as a path.
+		return errors.New("must not have =?, which begins an encoded word (RFC 2047)")
 	}
 	return nil
 }
@@ -107,7 +111,8 @@ func checkContentType(s string) (string, error) {
 		// arrives as it is.
 		return defaultContentType, nil
 	}
-	delete(params, "name") // ours follows
+	delete(params, "name")     // ours follows
+	delete(params, "boundary") // some readers take anything that has one apart
 	formatted := mime.FormatMediaType(mediaType, params)
 	if formatted == "" {
 		return "", errForm

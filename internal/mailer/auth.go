@@ -20,21 +20,16 @@ func (s *Session) authenticate() *Error {
 	if strings.ContainsRune(s.relay.Username+s.relay.Password, 0) {
 		return s.refuse(StageAuth, "the user name and the password must not have a NUL")
 	}
-	var err *Error
 	switch s.mechanism() {
 	case "PLAIN":
-		err = s.authPlain()
+		return s.authPlain()
 	case "LOGIN":
-		err = s.authLogin()
+		return s.authLogin()
 	case "CRAM-MD5":
-		err = s.authCRAMMD5()
+		return s.authCRAMMD5()
 	default:
 		return s.refuse(StageAuth, s.noMechanism())
 	}
-	if err != nil {
-		err.Text = s.withoutSecret(err.Text)
-	}
-	return err
 }
 
 // mechanism chooses one that is offered and safe; "" when there is none.
@@ -78,7 +73,7 @@ func (s *Session) toLoopback() bool {
 
 // authPlain is RFC 4616.
 func (s *Session) authPlain() *Error {
-	_, err := s.command(StageAuth, 2, "AUTH PLAIN "+s.plainResponse())
+	_, err := s.command(StageAuth, 2, "AUTH PLAIN "+encode64(plainResponse(s.relay)))
 	return err
 }
 
@@ -106,32 +101,14 @@ func (s *Session) authCRAMMD5() *Error {
 	if cause != nil {
 		return s.lost(StageAuth, cause)
 	}
+	// Not the password, but what it could be guessed from.
+	s.replies.guard.add(string(response))
+	s.replies.guard.add(encode64(string(response)))
 	_, err = s.command(StageAuth, 2, encode64(string(response)))
 	return err
 }
 
 func encode64(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
 
-// plainResponse is what AUTH PLAIN sends (RFC 4616).
-func (s *Session) plainResponse() string {
-	return encode64("\x00" + s.relay.Username + "\x00" + s.relay.Password)
-}
-
-// withoutSecret drops a relay's text that repeats the password in any form in
-// which it was sent, or may have been cut in the middle of it: some relays
-// repeat the command that they refuse.
-func (s *Session) withoutSecret(text string) string {
-	for _, secret := range []string{s.relay.Password, encode64(s.relay.Password), s.plainResponse()} {
-		if secret == "" {
-			continue
-		}
-		if strings.Contains(text, secret[:min(len(secret), minSecretShown)]) {
-			return "(the relay's text repeats the password and is left out)"
-		}
-	}
-	return text
-}
-
-// minSecretShown is how many octets of a secret's beginning are taken for the
-// secret.
-const minSecretShown = 8
+// plainResponse is what AUTH PLAIN sends, before base64 (RFC 4616).
+func plainResponse(r Relay) string { return "\x00" + r.Username + "\x00" + r.Password }

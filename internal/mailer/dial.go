@@ -46,6 +46,8 @@ func Dial(ctx context.Context, relay Relay, opts Options) (*Session, error) {
 func newSession(relay Relay, opts Options, conn net.Conn) *Session {
 	from := &arrival{Conn: conn}
 	br := bufio.NewReaderSize(from, readBuffer)
+	replies := newReplyReader(br)
+	replies.guard = newGuard(relay)
 	return &Session{
 		relay:    relay,
 		timeouts: opts.Timeouts.withDefaults(),
@@ -55,7 +57,7 @@ func newSession(relay Relay, opts Options, conn net.Conn) *Session {
 		conn:     conn,
 		br:       br,
 		arrival:  from,
-		replies:  newReplyReader(br),
+		replies:  replies,
 		asked:    time.Now(),
 	}
 }
@@ -114,7 +116,7 @@ func dialFailure(relay Relay, cause error) *Error {
 
 // open brings the connection to where a message can be sent.
 func (s *Session) open(opts Options) *Error {
-	implicit := s.relay.UseTLS && s.relay.Port == portImplicitTLS
+	implicit := s.relay.ImplicitTLS()
 	if implicit {
 		if err := s.handshake(opts.RootCAs); err != nil {
 			return err

@@ -41,6 +41,8 @@ type Letter struct {
 	pieces []piece
 	// bodyOctets is the encoded size of the shared parts of text and HTML.
 	bodyOctets int
+	// sharedOctets are in every message, attachments included.
+	sharedOctets int64
 	// smtputf8: an address in From or Reply-To needs it.
 	smtputf8 bool
 }

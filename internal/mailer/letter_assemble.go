@@ -140,6 +140,7 @@ func (a *assembly) file(octets []byte) {
 	a.flush()
 	sum := sha256.Sum256(octets)
 	a.letter.pieces = append(a.letter.pieces, piece{kind: pieceFile, fixed: octets, sum: &sum})
+	a.letter.sharedOctets += int64(len(octets))
 }
 
 // flush ends the run of fixed octets. What follows a value is encoded from
@@ -148,6 +149,7 @@ func (a *assembly) flush() {
 	if len(a.fixed.out) > 0 {
 		p := piece{kind: pieceFixed, fixed: slices.Clip(a.fixed.out), column: a.fixed.col}
 		a.letter.pieces = append(a.letter.pieces, p)
+		a.letter.sharedOctets += int64(len(p.fixed))
 	}
 	a.fixed = bodyEncoder{}
 }

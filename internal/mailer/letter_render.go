@@ -59,7 +59,7 @@ func (l *Letter) Render(m *Message, r campaign.Recipient, messageID string) erro
 		}
 	}
 	m.scratch = w.enc.out
-	m.ID = messageID
+	m.ID, m.shared = messageID, l.sharedOctets
 	m.smtputf8 = w.smtputf8 || l.smtputf8
 	m.finish()
 	return nil

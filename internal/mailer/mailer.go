@@ -175,6 +175,7 @@ type Message struct {
 	digester digester
 	scratch  []byte
 	size     int64
+	shared   int64 // octets of size that every message of the letter has
 	smtputf8 bool
 	// marks and text are Render's, kept for their memory.
 	marks []mark

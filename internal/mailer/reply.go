@@ -26,8 +26,9 @@ var (
 // rawReply is a reply as it came: the code, and the text of its lines with LF
 // between them. The text holds until the next reply is read.
 type rawReply struct {
-	code int
-	text []byte
+	code  int
+	text  []byte
+	guard *guard
 }
 
 // class is the first digit of the code.
@@ -35,8 +36,9 @@ func (r rawReply) class() int { return r.code / 100 }
 
 // replyReader reads replies, bounded, into a buffer that it reuses.
 type replyReader struct {
-	br  *bufio.Reader
-	buf []byte
+	br    *bufio.Reader
+	buf   []byte
+	guard *guard // of the session's secrets; nil where it has none
 }
 
 func newReplyReader(br *bufio.Reader) *replyReader { return &replyReader{br: br} }
@@ -70,7 +72,7 @@ func (r *replyReader) read() (rawReply, error) {
 		code = parsed.code
 		r.buf = append(r.buf, parsed.text...)
 		if !more {
-			return rawReply{code: code, text: r.buf}, nil
+			return rawReply{code: code, text: r.buf, guard: r.guard}, nil
 		}
 	}
 	return rawReply{}, errReplyTooLong
@@ -106,9 +108,13 @@ func parseReplyLine(line []byte) (r rawReply, more bool, err error) {
 
 func isDigit(b byte) bool { return b >= '0' && b <= '9' }
 
-// reply makes the reply readable: its enhanced code apart, one line of text.
+// reply makes the reply readable: its enhanced code apart, one line of text,
+// none that repeats the session's password. It is the one way out of here.
 func (r rawReply) reply() Reply {
 	enhanced, text := cutEnhanced(string(r.text), r.class())
+	if r.guard.finds(text) {
+		text = leftOut
+	}
 	return Reply{Code: r.code, Enhanced: enhanced, Text: cleanText(text)}
 }
 

@@ -108,7 +108,7 @@ func (r Rules) CheckHost(host string) error {
 		return r.checkAddr(host, addr)
 	}
 	if err := checkHostName(host); err != nil {
-		return ruleErrorf("the relay's host %q %s", host, err)
+		return ruleErrorf("the relay's host %s", err) // which may be as long as a request
 	}
 	key := hostKey(host)
 	isLocal := key == "localhost" || strings.HasSuffix(key, ".localhost")
@@ -126,7 +126,7 @@ func (r Rules) allowsLoopback() bool {
 // was asked for, addr what it led to.
 func (r Rules) checkAddr(host string, addr netip.Addr) error {
 	if addr.Zone() != "" {
-		return ruleErrorf("relay address %s has a zone; link-local addresses can never be allowed", addr)
+		return ruleErrorf("relay address %s has a zone; link-local addresses can never be allowed", addr.WithZone(""))
 	}
 	plain := embedded(addr)
 	if kind := neverAllowed(plain); kind != "" {

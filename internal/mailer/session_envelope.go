@@ -21,13 +21,14 @@ type sender struct {
 }
 
 // envelope makes the envelope for the wire and checks it against what the
-// relay offers. Except for the sender's address, what does not fit fails this
-// recipient alone: messages of a campaign differ in size and in recipients'
-// addresses, and finding out costs the relay nothing.
+// relay offers. What all messages have in common, the sender's address and the
+// letter's own octets, stops the campaign where it does not fit; otherwise that
+// fails this recipient alone: messages of a campaign differ in size and in
+// recipients' addresses, and finding out costs the relay nothing.
 func (s *Session) envelope(m *Mail) (envelope, *Error) {
 	e := envelope{size: m.Message.Size()}
-	if limit := s.ext.maxSize; limit > 0 && e.size > limit {
-		return e, unsendable(fmt.Sprintf("the message has %d octets, and the relay takes at most %d", e.size, limit))
+	if err := s.checkSize(m.Message); err != nil {
+		return e, err
 	}
 	if err := s.checkSender(m.From); err != nil {
 		err.Scope = ScopeCampaign // every message has this sender
@@ -39,6 +40,23 @@ func (s *Session) envelope(m *Mail) (envelope, *Error) {
 		err = unsendable(fmt.Sprintf("an address in the header needs a relay with SMTPUTF8, which %s does not offer", s.relay.Addr()))
 	}
 	return e, err
+}
+
+// checkSize holds a message to the relay's SIZE (RFC 1870 section 5) before
+// MAIL.
+func (s *Session) checkSize(m *Message) *Error {
+	limit := s.ext.maxSize
+	switch {
+	case limit == 0 || m.size <= limit:
+		return nil
+	case m.shared > limit:
+		err := unsendable(fmt.Sprintf("the letter with its attachments has %d octets before anything personal, and the relay takes at most %d (SIZE)",
+			m.shared, limit))
+		err.Scope = ScopeCampaign
+		return err
+	default:
+		return unsendable(fmt.Sprintf("the message has %d octets, and the relay takes at most %d (SIZE)", m.size, limit))
+	}
 }
 
 func (s *Session) checkSender(from string) *Error {
