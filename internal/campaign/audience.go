@@ -3,6 +3,8 @@ package campaign
 import (
 	"encoding/binary"
 	"errors"
+	"math"
+	"slices"
 )
 
 // Audience is a frozen chunk of recipients. Fields names the values that each
@@ -36,6 +38,22 @@ func (a Audience) Pack() []byte {
 	}
 	return out
 }
+
+// Without gives the audience with neither address nor values of the recipient.
+func (a Audience) Without(index int) Audience {
+	a.Recipients = slices.Clone(a.Recipients)
+	a.Recipients[index] = Recipient{Values: make([]string, len(a.Fields))}
+	return a
+}
+
+// Find gives the index of the recipient with a contact's key, -1 where there
+// is none.
+func (a Audience) Find(key string) int {
+	return slices.IndexFunc(a.Recipients, func(r Recipient) bool { return !r.Erased() && Key(r.Address) == key })
+}
+
+// Erased says whether the recipient was a person whose data was erased.
+func (r Recipient) Erased() bool { return r.Address == "" }
 
 // PackedSize is about what a recipient adds to the packed form, in octets.
 func (r Recipient) PackedSize() int {
@@ -90,16 +108,45 @@ type reader struct {
 func (r *reader) count() int {
 	n, used := binary.Uvarint(r.rest)
 	if used <= 0 || n > uint64(len(r.rest)-used) {
-		r.bad, r.rest = true, nil
+		r.fail()
 		return 0
 	}
 	r.rest = r.rest[used:]
 	return int(n)
 }
 
-func (r *reader) string() string {
-	n := r.count()
-	s := string(r.rest[:n])
+func (r *reader) string() string { return string(r.take(r.count())) }
+
+// take gives the next n octets; none where there are fewer.
+func (r *reader) take(n int) []byte {
+	if n > len(r.rest) {
+		r.fail()
+		return nil
+	}
+	out := r.rest[:n]
 	r.rest = r.rest[n:]
-	return s
+	return out
 }
+
+// number reads a number that counts nothing in the packed bytes.
+func (r *reader) number() int {
+	n, used := binary.Uvarint(r.rest)
+	if used <= 0 || n > math.MaxInt32 {
+		r.fail()
+		return 0
+	}
+	r.rest = r.rest[used:]
+	return int(n)
+}
+
+func (r *reader) signed() int64 {
+	n, used := binary.Varint(r.rest)
+	if used <= 0 {
+		r.fail()
+		return 0
+	}
+	r.rest = r.rest[used:]
+	return n
+}
+
+func (r *reader) fail() { r.bad, r.rest = true, nil }

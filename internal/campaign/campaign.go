@@ -31,9 +31,15 @@ type Campaign struct {
 	UpdatedAt  time.Time
 	StartedAt  time.Time // zero before the first task starts on it
 	FinishedAt time.Time // zero unless it has ended (Status.Ended)
+	// ExpiredAt is when the campaign has forgotten who its recipients were; zero
+	// while it knows them.
+	ExpiredAt time.Time
 	// RunningSince is when it last became in_progress; its time limit counts
 	// from there. Zero before.
 	RunningSince time.Time
+
+	// Log is the end of the campaign's own audit trail: who did what, and when.
+	Log Chain
 }
 
 // Promise is what a campaign promises where it cannot be known whether the

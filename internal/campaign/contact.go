@@ -138,6 +138,9 @@ func (c ContactChange) checkTags(fault func(field, format string, args ...any)) 
 	}
 	for i, tag := range *c.Tags {
 		octets += len(tag)
+		if i >= MaxTags {
+			continue // too many is fault enough
+		}
 		if tag == "" || len(tag) > MaxTagOctets || !utf8.ValidString(tag) {
 			fault(fmt.Sprintf("tags[%d]", i), "must be valid UTF-8 of 1 to %d octets", MaxTagOctets)
 		}

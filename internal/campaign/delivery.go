@@ -24,7 +24,10 @@ type Delivery struct {
 	MessageID string // without angle brackets; "" when no message was made
 	// Digest identifies the message that the relay acknowledged, as
 	// mailer.Message.Digest; empty unless the state is sent.
-	Digest    []byte
+	Digest []byte
+	// Person stands for the recipient in the audit trail. It is not kept with
+	// the delivery: what is written has it, and what is read has not.
+	Person    Person
 	UpdatedAt time.Time
 	// NextAttempt is set on a pending delivery that waits for a retry.
 	NextAttempt time.Time
@@ -43,9 +46,26 @@ type Progress struct {
 	// have left: the holder makes them durable before their envelopes leave. A
 	// holder that finds another's intents unsettled makes them unknown.
 	Intents Bitmap
-	// Counted are settled recipients of earlier passes, before a retry: the
-	// contacts' statistics have them already, where they have them at all.
+	// Counted are the settled recipients whom the contacts' statistics have
+	// already, where they were sent to.
 	Counted Bitmap
+	// Chain is the end of the chunk's audit trail.
+	Chain Chain
+}
+
+// AllCounted says whether the contacts' statistics have every settled
+// recipient who was sent to.
+func (p Progress) AllCounted() bool {
+	for i, octet := range p.Settled {
+		var counted byte
+		if i < len(p.Counted) {
+			counted = p.Counted[i]
+		}
+		if octet&^counted != 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // Deferred is a recipient whose last attempt failed for the time being.
@@ -67,6 +87,16 @@ func (p Progress) Clone() Progress {
 		Deferred: append([]Deferred(nil), p.Deferred...),
 		Intents:  append(Bitmap(nil), p.Intents...),
 		Counted:  append(Bitmap(nil), p.Counted...),
+		Chain:    p.Chain,
+	}
+}
+
+// Forget takes out what was said of a deferred recipient.
+func (p *Progress) Forget(index int) {
+	for i := range p.Deferred {
+		if p.Deferred[i].Index == index {
+			p.Deferred[i].Reply = ""
+		}
 	}
 }
 

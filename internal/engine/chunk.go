@@ -14,8 +14,10 @@ import (
 )
 
 const (
-	// flushAfter is how long a result waits for others to be recorded with.
+	// flushAfter is how long a result waits for others to be recorded with,
+	// flushMost how long while the store is busy.
 	flushAfter = 50 * time.Millisecond
+	flushMost  = time.Second
 	// wakeAt is how many outcomes wake the chunk's goroutine before the next
 	// flush, so that it does not run once for each message.
 	wakeAt = 24
@@ -40,12 +42,14 @@ type chunk struct {
 	ahead    time.Duration
 	audience campaign.Audience
 	letter   *mailer.Letter
+	persons  *persons
 
 	// What the lane's workers share with the chunk's goroutine.
 	mu       sync.Mutex
 	ready    []int // may be sent now, the next one last
 	inFlight int
 	outcomes []lane.Outcome
+	waiting  int           // results that are in no batch yet
 	signal   chan struct{} // outcomes wait
 	// refused: a worker was turned away, and must be told when there is
 	// something to take. It stays until that is done: another worker's success
@@ -64,8 +68,6 @@ type chunk struct {
 	oldest  time.Time           // when the first of them came
 	saving  *batch              // what the store has now; nil for nothing
 	saved   chan error
-
-	sent []string // contacts whose statistics change
 }
 
 // acquired is how a chunk's lease was come by: when it was asked for, and
@@ -145,12 +147,15 @@ func (c *chunk) Ready() bool {
 
 // mayTake asks, with the lock held, whether a recipient may be given out. None
 // may be while the lease is past its deadline because the store is out of
-// reach, nor while too many messages are under way or wait to be recorded.
+// reach, nor while too many messages are under way or wait to be recorded, of
+// the task or of what the next batch takes: it is another chunk's turn then,
+// or all of them would have batches that are not full.
 func (c *chunk) mayTake() bool {
 	if len(c.ready) == 0 {
 		return false
 	}
-	if c.e.window.room() != nil || c.mayBegin() != nil {
+	full := c.inFlight+len(c.outcomes)+c.waiting >= c.e.recorder.turn
+	if full || c.e.window.room() != nil || c.mayBegin() != nil {
 		c.refused = true
 		return false
 	}
@@ -218,10 +223,10 @@ func (c *chunk) loop() (recorded bool) {
 			stopped = nil
 		}
 		c.collect()
-		c.callBack()
 		c.parkInTrouble()
 		full := c.blocked()
 		c.save(full != nil)
+		c.callBack()
 		if c.idle() {
 			return true
 		}
@@ -230,6 +235,7 @@ func (c *chunk) loop() (recorded bool) {
 		case <-c.signal:
 		case err := <-c.saved:
 			if err != nil {
+				c.e.recorder.end(c.saving.began)
 				detach()
 				c.abandon()
 				return false
@@ -265,6 +271,14 @@ func (c *chunk) collect() {
 	for i := range outcomes {
 		c.take(&outcomes[i])
 	}
+	c.countWaiting()
+}
+
+// countWaiting tells the lane's workers how many results wait.
+func (c *chunk) countWaiting() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.waiting = len(c.unsaved)
 }
 
 // callBack wakes the lane's workers when one was turned away and would not be

@@ -3,10 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
-	"slices"
 	"time"
-
-	"postern/internal/store"
 )
 
 // end gives the lease back: closed where nothing is left, shelved where the
@@ -30,39 +27,11 @@ func (c *chunk) end() {
 	}
 }
 
-// countAtOnce is how many contacts are counted in one call: what is repeated
-// when the store has not answered for all of them.
-const countAtOnce = 100
-
 // finish closes a chunk all of whose recipients are settled.
 func (c *chunk) finish() {
-	if err := c.countSent(); err != nil {
-		c.e.giveUpHeld(c.hold, err)
-		return
-	}
 	if c.e.lastWrite(c.hold, c.e.store.FinishChunk) {
 		c.e.completeIfDone(c.run.campaign.ID)
 	}
-}
-
-// countSent counts the chunk's messages with their contacts, however long the
-// store takes: it is no write under the lease, so the lease is renewed
-// meanwhile. Once the lease is lost this is its new holder's to do.
-func (c *chunk) countSent() error {
-	slices.Sort(c.sent)
-	sent := store.Sent{At: c.e.cfg.Now()}
-	for sent.Keys = range slices.Chunk(slices.Compact(c.sent), countAtOnce) {
-		err := c.e.untilDone(c.e.working, func(ctx context.Context) error {
-			if c.hold.deadline.Load().IsZero() {
-				return errLeaseLost
-			}
-			return c.e.store.CountSent(ctx, c.run.campaign.ID, sent)
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // firstDue is when the first deferred recipient may be tried again.

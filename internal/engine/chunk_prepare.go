@@ -22,6 +22,9 @@ func (c *chunk) prepare(ctx context.Context, due time.Time) error {
 	if c.letter, err = c.e.letterOfRun(c.run); err != nil {
 		return err
 	}
+	if c.persons, err = newPersons(c.e.sealer, c.e.sealer.KeyIDs()[0], c.run.campaign.ID); err != nil {
+		return err
+	}
 	if c.audience, err = campaign.UnpackAudience(packed); err != nil {
 		return err
 	}
@@ -59,6 +62,8 @@ func (c *chunk) open(now time.Time) (open []int) {
 				State: campaign.DeliveryUnknown,
 				Reply: "a task ended while the message may have been under way; it was not sent again",
 			})
+		case c.audience.Recipients[i].Erased():
+			c.settle(i, campaign.Delivery{State: campaign.DeliverySuppressed, Reply: "the person's data was erased"})
 		case !waits || !d.Next.After(now):
 			open = append(open, i)
 		}
@@ -66,19 +71,16 @@ func (c *chunk) open(now time.Time) (open []int) {
 	return open
 }
 
-// recall reads what earlier holders have recorded: whom they have sent to, for
-// the statistics at the end, and the attempts before a retry.
+// recall reads what earlier holders have recorded of those who are open: the
+// attempts before a retry.
 func (c *chunk) recall(ctx context.Context, lease store.Lease) error {
 	rows, err := c.e.store.Deliveries(ctx, lease.Key)
 	if err != nil {
 		return err
 	}
 	for _, d := range rows {
-		switch {
-		case !c.progress.Settled.Has(d.Index):
+		if !c.progress.Settled.Has(d.Index) {
 			c.attempts[d.Index] = d.Attempts
-		case d.State == campaign.DeliverySent && !c.progress.Counted.Has(d.Index):
-			c.sent = append(c.sent, campaign.Key(d.Address))
 		}
 	}
 	return nil
@@ -92,13 +94,9 @@ func (c *chunk) suppress(ctx context.Context, open []int) ([]int, error) {
 	for i, index := range open {
 		keys[i] = campaign.Key(c.audience.Recipients[index].Address)
 	}
-	contacts, err := c.e.store.GetContacts(ctx, keys)
+	status, err := c.statuses(ctx, keys)
 	if err != nil {
 		return nil, err
-	}
-	status := make(map[string]campaign.ContactStatus, len(contacts))
-	for i := range contacts {
-		status[contacts[i].Key()] = contacts[i].Status
 	}
 	mailable := open[:0]
 	for i, index := range open {
@@ -107,9 +105,43 @@ func (c *chunk) suppress(ctx context.Context, open []int) ([]int, error) {
 			c.settle(index, campaign.Delivery{State: campaign.DeliverySuppressed, Reply: "the contact was deleted"})
 		case s != campaign.ContactActive:
 			c.settle(index, campaign.Delivery{State: campaign.DeliverySuppressed, Reply: "the contact is " + string(s)})
+		case !c.e.cfg.Policy.maySendTo(c.audience.Recipients[index].Address):
+			c.settle(index, campaign.Delivery{State: campaign.DeliverySuppressed, Reply: outsideDomains})
 		default:
 			mailable = append(mailable, index)
 		}
 	}
 	return mailable, nil
+}
+
+// statuses gives the statuses of the contacts of these keys that are there. A
+// chunk of all contacts is a piece of their listing, which takes less to read
+// again than contact by contact; what has come between them is in the way of
+// a few at its end, who are read by themselves.
+func (c *chunk) statuses(ctx context.Context, keys []string) (map[string]campaign.ContactStatus, error) {
+	status := make(map[string]campaign.ContactStatus, len(keys))
+	note := func(contacts []campaign.Contact) {
+		for i := range contacts {
+			status[contacts[i].Key()] = contacts[i].Status
+		}
+	}
+	all := c.audience.Recipients
+	selection := c.run.campaign.Audience
+	if len(selection.Tags)+len(selection.Addresses) == 0 && len(keys) > len(all)/2 {
+		listed, err := c.e.store.ContactsAfter(ctx, campaign.Key(all[0].Address), len(all))
+		if err != nil {
+			return nil, err
+		}
+		note(listed)
+	}
+	rest := slices.DeleteFunc(slices.Clone(keys), func(key string) bool {
+		_, known := status[key]
+		return known || key == "" // of a person who was erased
+	})
+	if len(rest) == 0 {
+		return status, nil
+	}
+	contacts, err := c.e.store.GetContacts(ctx, rest)
+	note(contacts)
+	return status, err
 }

@@ -12,7 +12,6 @@ import (
 // take makes of an outcome a result, a deferral, or another try.
 func (c *chunk) take(o *lane.Outcome) {
 	if o.Err == nil {
-		c.sent = append(c.sent, campaign.Key(c.audience.Recipients[o.Index].Address))
 		c.settle(o.Index, campaign.Delivery{
 			State: campaign.DeliverySent, Reply: o.Reply.String(), MessageID: o.MessageID, Digest: o.Digest,
 		})
@@ -29,6 +28,7 @@ func (c *chunk) take(o *lane.Outcome) {
 		c.putBack(o.Index)
 	case me.Scope != mailer.ScopeRecipient && !me.Ambiguous && c.putBacks[o.Index] < maxPutBacks:
 		c.putBacks[o.Index]++
+		c.e.metrics.retried(c.run, retryConnection)
 		c.putBack(o.Index)
 	case me.Temporary || me.Scope == mailer.ScopeSession:
 		c.deferOrFail(o, me)
@@ -53,6 +53,7 @@ func (c *chunk) deferOrFail(o *lane.Outcome, me *mailer.Error) {
 		})
 		return
 	}
+	c.e.metrics.retried(c.run, retryDeferred)
 	d.Attempts++
 	d.Next = o.At.Add(c.e.cfg.Retry.delay(d.Attempts))
 	d.Reply = cut(me.Error(), campaign.MaxDeferredReplyOctets)
@@ -73,6 +74,7 @@ func (c *chunk) leave(index int) {
 func (c *chunk) settle(index int, d campaign.Delivery) {
 	d.Index = index
 	d.Address = c.audience.Recipients[index].Address
+	d.Person = c.persons.of(d.Address)
 	d.Attempts = c.attempts[index] + c.deferred[index].Attempts
 	if d.State != campaign.DeliverySuppressed {
 		d.Attempts++

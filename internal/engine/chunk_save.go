@@ -11,7 +11,8 @@ import (
 
 // batch is what one checkpoint makes durable.
 type batch struct {
-	size     int // of the chunk
+	size     int       // of the chunk
+	began    time.Time // of its recording; monotonic
 	rows     []campaign.Delivery
 	deferred []campaign.Deferred
 	// Of an at-most-once campaign: the intents as they are then, those that
@@ -52,9 +53,10 @@ func (b *batch) checkpoint(held store.Lease) store.Checkpoint {
 	return cp
 }
 
-// save hands the next batch to the store when it is full, old enough, or
-// must go now.
-func (c *chunk) save(now bool) {
+// save hands the next batch to the store when it is full or old enough, when
+// there is nothing more to wait for, or when all wait for room in the window
+// and nothing else makes any.
+func (c *chunk) save(blocked bool) {
 	if c.saving != nil {
 		return
 	}
@@ -62,18 +64,20 @@ func (c *chunk) save(now bool) {
 	if len(c.unsaved) == 0 && !c.moved && !declaring {
 		return
 	}
-	old := len(c.unsaved) > 0 && time.Since(c.oldest) >= flushAfter
-	if !now && !old && !declaring && len(c.unsaved) < store.MaxCheckpoint && !c.quiet() {
+	old := len(c.unsaved) > 0 && time.Since(c.oldest) >= c.e.recorder.patience()
+	alone := blocked && !c.e.recorder.busy()
+	if !alone && !old && !declaring && len(c.unsaved) < store.MaxCheckpoint && !c.quiet() {
 		return
 	}
 	b := c.batch(declaring)
 	c.saving = b
+	c.countWaiting()
+	b.began = c.e.recorder.begin()
 	go func() {
-		began := time.Now()
 		err := c.hold.write(c.e.working, func(ctx context.Context, held store.Lease) (store.Lease, error) {
 			return c.e.store.Checkpoint(ctx, held, b.checkpoint(held))
 		})
-		c.e.metrics.checkpoints.Observe(time.Since(began).Seconds())
+		c.e.metrics.checkpoints.Observe(time.Since(b.began).Seconds())
 		c.saved <- err
 	}()
 }
@@ -124,7 +128,8 @@ func (c *chunk) recorded() {
 	b := c.saving
 	c.saving = nil
 	c.e.window.done(countSent(b.rows))
-	c.e.metrics.recorded(b.rows)
+	c.e.recorder.end(b.began)
+	c.e.metrics.recorded(c.run, b.rows)
 	before := c.progress.Settled
 	c.progress = c.hold.current().Progress
 	c.dropAbsorbed(before, b.rows)
@@ -165,10 +170,9 @@ func (c *chunk) dropAbsorbed(before campaign.Bitmap, rows []campaign.Delivery) {
 	c.mu.Lock()
 	c.ready = slices.DeleteFunc(c.ready, absorbed)
 	c.mu.Unlock()
-	for i, r := range c.audience.Recipients {
+	for i := range c.audience.Recipients {
 		if absorbed(i) {
 			delete(c.deferred, i)
-			c.sent = append(c.sent, campaign.Key(r.Address))
 			c.leave(i)
 		}
 	}
@@ -224,6 +228,7 @@ func (e *Engine) absorb(key store.LeaseKey, sent []campaign.Delivery) {
 			}
 			log.Info().Msg("a chunk's lease was lost; messages that were acknowledged under it are recorded")
 		}
+		e.settleLate(key)
 	})
 }
 

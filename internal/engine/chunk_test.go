@@ -30,6 +30,9 @@ func bareChunk(t *testing.T, r *rig, n int) *chunk {
 		putBacks: map[int]int{}, attempts: map[int]int{}, deferred: map[int]campaign.Deferred{},
 		saved: make(chan error, 1),
 	}
+	if c.persons, err = newPersons(r.sealer, r.sealer.KeyIDs()[0], "c"); err != nil {
+		t.Fatal(err)
+	}
 	c.progress.Settled = campaign.NewBitmap(n)
 	for i := range n {
 		c.audience.Recipients = append(c.audience.Recipients, campaign.Recipient{Address: address(i)})
@@ -99,7 +102,7 @@ func TestNoMoreThanTheWindowIsUnderWay(t *testing.T) {
 	started.Store(true)
 	stall.stall.Store(true)
 	runTask(t, r.Engine)
-	r.contacts(t, 1000)
+	r.contacts(t, chunksPerCampaign*chunkRecipients)
 	id := r.submit(t, letter())
 	awaitMessages(t, r.relay, 256)
 	last := 0

@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	// scanLimit is how many due leases are looked at in one round.
+	// scanLimit is how many due leases the store is asked for, and remembered.
 	scanLimit = 2048
 	// chunksPerCampaign is how many chunks of one campaign a task holds at
 	// once: while one waits for its last replies, others keep the
@@ -38,8 +38,15 @@ type claims struct {
 	perCampaign int
 	hints       []hint
 
-	// These are used by the claiming goroutine only. watched ends the watching
-	// of the budgets of campaigns whose leases others hold.
+	// others are the other tasks that work on a campaign, as of the last look.
+	others map[string]int
+
+	// These are used by the claiming goroutine only. waiting are leases that
+	// are due and have no place here, asked is when the store was last asked
+	// for such. watched ends the watching of the budgets of campaigns whose
+	// leases others hold.
+	waiting []store.LeaseKey
+	asked   time.Time // monotonic
 	seen    map[store.LeaseKey]sighting
 	watched map[string]func()
 }
@@ -47,10 +54,11 @@ type claims struct {
 // hint names a lease that may be due, ahead of the store's own list.
 type hint struct {
 	key store.LeaseKey
-	// released is the version that this task released it with, 0 when it did
-	// not: its time has passed then on the monotonic clock, and whatever the
-	// wall clock says, which may have been set back, it is due.
-	released int64
+	// version, unless 0, is the one at which the lease is due whatever its due
+	// time says: this task released it with that version, and its time has
+	// passed on the monotonic clock, while the wall clock may have been set
+	// back; or its campaign has ended since.
+	version int64
 }
 
 // seat is where a lease is worked on.
@@ -64,35 +72,6 @@ func newClaims() claims {
 		held: map[store.LeaseKey]*seat{}, chunks: map[string]int{},
 		seen: map[store.LeaseKey]sighting{}, watched: map[string]func(){},
 	}
-}
-
-// claimLoop looks for work until the context ends: every PollEvery, when it is
-// woken, and when a lease that it watches runs out.
-func (e *Engine) claimLoop(ctx context.Context) {
-	defer e.watchBudgets(ctx, nil)
-	for {
-		e.claimRound(ctx)
-		timer := time.NewTimer(e.untilNextRound())
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return
-		case <-timer.C:
-		case <-e.wakeup:
-			timer.Stop()
-		}
-	}
-}
-
-// untilNextRound is PollEvery, or less where a watched lease runs out before.
-func (e *Engine) untilNextRound() time.Duration {
-	wait := e.cfg.PollEvery
-	for _, s := range e.claims.seen {
-		if left := e.cfg.LeaseTime - time.Since(s.since); left > 0 {
-			wait = min(wait, left)
-		}
-	}
-	return max(wait, leastWait)
 }
 
 // wake makes the claiming goroutine look for work soon, at these leases first:
@@ -113,26 +92,6 @@ func (e *Engine) wakeTo(hints ...hint) {
 	case e.wakeup <- struct{}{}:
 	default: // it is going to look anyway
 	}
-}
-
-// claimRound takes up what is due, as far as there is room.
-func (e *Engine) claimRound(ctx context.Context) {
-	for _, h := range e.takeHints() {
-		e.tryClaim(ctx, h, e.claims.places())
-	}
-	keys, err := e.store.DueLeases(ctx, e.cfg.Now(), scanLimit)
-	if err != nil {
-		if ctx.Err() == nil {
-			e.log.Warn().Err(err).Msg("the store does not tell what work is due")
-		}
-		return
-	}
-	if !e.cfg.ExclusiveStore {
-		e.watch(ctx, keys)
-	}
-	keys = e.inTurn(keys)
-	e.claimAll(ctx, keys)
-	e.makeRoom(keys)
 }
 
 // makeRoom has a chunk given back of the campaign of which the task holds most,
@@ -179,7 +138,7 @@ func (e *Engine) takeHints() (hints []hint) {
 	defer c.mu.Unlock()
 	var later []hint
 	for _, h := range c.hints {
-		if _, held := c.held[h.key]; held && h.released > 0 {
+		if _, held := c.held[h.key]; held && h.version > 0 {
 			later = append(later, h)
 		} else {
 			hints = append(hints, h)
@@ -187,26 +146,6 @@ func (e *Engine) takeHints() (hints []hint) {
 	}
 	c.hints = later
 	return hints
-}
-
-func (e *Engine) claimAll(ctx context.Context, keys []store.LeaseKey) {
-	for _, key := range keys {
-		if ctx.Err() != nil {
-			return
-		}
-		if s, seen := e.claims.seen[key]; seen && time.Since(s.asked) < lookEvery {
-			continue // held by another a moment ago
-		}
-		e.tryClaim(ctx, hint{key: key}, e.claims.places())
-	}
-}
-
-// tryClaim claims a lease if the task has a place for it; a chunk's campaign
-// may have so many.
-func (e *Engine) tryClaim(ctx context.Context, h hint, places int) {
-	if e.reserve(h.key, places) && !e.claim(ctx, h) {
-		e.unreserve(h.key)
-	}
 }
 
 // holds says whether the task holds the lease.
@@ -225,39 +164,6 @@ func (c *claims) places() int {
 		return chunksPerCampaign
 	}
 	return c.perCampaign
-}
-
-// inTurn orders the keys so that the campaigns of which the task holds least
-// come first, and each has its first before any has its second: a small
-// campaign does not wait behind a large one.
-func (e *Engine) inTurn(keys []store.LeaseKey) []store.LeaseKey {
-	byCampaign := map[string][]store.LeaseKey{}
-	var order []string
-	for _, k := range keys {
-		if _, found := byCampaign[k.CampaignID]; !found {
-			order = append(order, k.CampaignID)
-		}
-		byCampaign[k.CampaignID] = append(byCampaign[k.CampaignID], k)
-	}
-	e.claims.share(order)
-	turns := make([]store.LeaseKey, 0, len(keys))
-	for round := 0; len(turns) < len(keys); round++ {
-		for _, id := range order {
-			if round < len(byCampaign[id]) {
-				turns = append(turns, byCampaign[id][round])
-			}
-		}
-	}
-	return turns
-}
-
-// share splits the task's places among the campaigns that have work, and
-// orders these by how few chunks of theirs the task holds.
-func (c *claims) share(campaigns []string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.perCampaign = min(max(chunksPerTask/max(len(campaigns), 1), 1), chunksPerCampaign)
-	slices.SortStableFunc(campaigns, func(a, b string) int { return c.chunks[a] - c.chunks[b] })
 }
 
 // reserve makes room for a lease, or says that there is none or that the task
@@ -300,20 +206,20 @@ func (e *Engine) unreserve(key store.LeaseKey) {
 func (e *Engine) claim(ctx context.Context, h hint) bool {
 	key := h.key
 	seen, err := e.store.GetLease(ctx, key)
-	if err != nil || !e.claimable(seen, h.released) {
+	if err != nil || !e.claimable(seen, h.version) {
 		return false
 	}
 	asked := time.Now()
 	lease, err := e.store.AcquireLease(ctx, seen, e.cfg.Owner)
 	if err != nil {
 		if ctx.Err() == nil && campaign.CodeOf(err) != campaign.CodeConflict {
-			e.log.Warn().Err(err).Str("campaign", key.CampaignID).Int("lease", key.Number).Msg("a lease could not be acquired")
+			e.log.Warn().Err(err).Str("campaign", key.CampaignID).Int("chunk", key.Number).Msg("a lease could not be acquired")
 		}
 		return false
 	}
 	if seen.Owner != "" {
 		e.metrics.takeovers.Inc()
-		e.log.Info().Str("campaign", key.CampaignID).Int("lease", key.Number).Str("from", seen.Owner).
+		e.log.Info().Str("campaign", key.CampaignID).Int("chunk", key.Number).Str("from", seen.Owner).
 			Msg("took over a lease whose owner is gone")
 	}
 	e.background.Go(func() {
@@ -328,11 +234,11 @@ func (e *Engine) claim(ctx context.Context, h hint) bool {
 	return true
 }
 
-// claimable says whether a lease is free and due, or its owner is gone. One
-// that this task released with the version is due.
-func (e *Engine) claimable(lease store.Lease, released int64) bool {
+// claimable says whether a lease is free and due, or its owner is gone. It is
+// due at the version in any case.
+func (e *Engine) claimable(lease store.Lease, version int64) bool {
 	switch {
-	case lease.Closed || lease.DueAt.After(e.cfg.Now()) && lease.Version != released:
+	case lease.Closed || lease.DueAt.After(e.cfg.Now()) && lease.Version != version:
 		return false
 	case lease.Owner == "":
 		delete(e.claims.seen, lease.Key)

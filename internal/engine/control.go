@@ -4,8 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
+
+	"github.com/rs/zerolog"
 
 	"postern/internal/campaign"
 	"postern/internal/store"
@@ -25,7 +26,7 @@ const (
 )
 
 // workControl moves a campaign on under its control lease: start, take up
-// again, freeze, complete.
+// again, freeze, complete. Behind its end or a stop, it settles the accounts.
 func (e *Engine) workControl(lease store.Lease, asked time.Time) {
 	ctx, hold, letGo := e.hold(lease, asked)
 	defer letGo()
@@ -69,6 +70,9 @@ func (e *Engine) moveOn(ctx context.Context, hold *holder) error {
 		return err
 	}
 	f := freezer{e: e, hold: hold, fields: fields, selection: c.Audience}
+	if err := f.admit(going, c); err != nil {
+		return err
+	}
 	return f.run(going)
 }
 
@@ -125,12 +129,12 @@ func (e *Engine) reopen(ctx context.Context, hold *holder) error {
 // transition changes a campaign's status now, counts it, and gives the
 // campaign as it is then.
 func (e *Engine) transition(ctx context.Context, id string, t store.Transition) (campaign.Campaign, error) {
-	t.At = e.cfg.Now()
+	t.At, t.Actor = e.cfg.Now(), campaign.ActorOf(ctx)
 	c, err := e.store.Transition(ctx, id, t)
 	if err != nil {
 		return c, err
 	}
-	e.statusChanged(id, t.To, t.Reason)
+	e.statusChanged(ctx, id, t.To, t.Reason)
 	if t.To == campaign.StatusPaused && c.Notice != "" {
 		e.notice(id, "") // nobody tries anything any more
 		c.Notice = ""
@@ -138,26 +142,26 @@ func (e *Engine) transition(ctx context.Context, id string, t store.Transition) 
 	return c, nil
 }
 
-func (e *Engine) statusChanged(id string, to campaign.Status, reason string) {
+// statusChanged counts and logs a transition, with the id of the request that
+// asked for it.
+func (e *Engine) statusChanged(ctx context.Context, id string, to campaign.Status, reason string) {
 	e.metrics.campaigns.WithLabelValues(string(to)).Inc()
-	log := e.log.With().Str("campaign", id).Str("status", string(to)).Logger()
+	log := e.logFor(ctx).With().Str("campaign", id).Str("status", string(to)).Logger()
 	if reason == "" {
 		log.Info().Msg("the campaign's status changed")
 	} else {
-		log.Warn().Str("reason", withoutAddresses(reason)).Msg("the campaign's status changed")
+		log.Warn().Str("reason", reason).Msg("the campaign's status changed")
 	}
 }
 
-// withoutAddresses makes a relay's text fit for the log, where persons do not
-// belong.
-func withoutAddresses(text string) string {
-	words := strings.Fields(text)
-	for i, word := range words {
-		if strings.Contains(word, "@") {
-			words[i] = "[address]"
-		}
+// logFor is the log with the id of the request, where there is one.
+func (e *Engine) logFor(ctx context.Context) *zerolog.Logger {
+	request := campaign.ActorOf(ctx).RequestID
+	if request == "" {
+		return &e.log
 	}
-	return strings.Join(words, " ")
+	log := e.log.With().Str("request_id", request).Logger()
+	return &log
 }
 
 // completeIfDone completes a campaign none of whose recipients is open.
@@ -174,6 +178,9 @@ func (e *Engine) completeIfDone(id string) {
 // them. Nor is one whose audience was not final before the totals were read:
 // they are no snapshot, and may miss its last chunk.
 func (e *Engine) complete(ctx context.Context, id string) error {
+	if totals, err := e.store.Totals(ctx, id); err != nil || !totals.Complete() {
+		return err // as it is behind every chunk but the last
+	}
 	c, err := e.store.GetCampaign(ctx, id)
 	if err != nil || c.Status != campaign.StatusInProgress {
 		return err
@@ -187,6 +194,10 @@ func (e *Engine) complete(ctx context.Context, id string) error {
 		return err
 	}
 	_, err = e.transition(ctx, id, store.Transition{To: campaign.StatusCompleted, Since: c.RunningSince})
+	if err == nil {
+		// The accounts are to be settled, whenever the control lease is due.
+		e.wakeTo(hint{key: control.Key, version: control.Version})
+	}
 	return err
 }
 
@@ -210,6 +221,8 @@ func (e *Engine) shelveOr(hold *holder, dueAt time.Time) {
 		e.releaseLease(hold, dueNow)
 	case err == nil && c.Status.Active():
 		e.releaseLease(hold, dueAt)
+	case err == nil && hold.current().Key.Number == 0:
+		e.settleAndClose(hold, c.Status)
 	default:
 		e.closeLease(hold, c.Status)
 	}
@@ -279,7 +292,7 @@ func (e *Engine) releaseFor(hold *holder, dueAt time.Time, wait time.Duration) {
 	})
 	lease := hold.current()
 	if wait < wakeWithin {
-		time.AfterFunc(wait, func() { e.wakeTo(hint{key: lease.Key, released: lease.Version}) })
+		time.AfterFunc(wait, func() { e.wakeTo(hint{key: lease.Key, version: lease.Version}) })
 	}
 }
 
@@ -295,6 +308,6 @@ func (e *Engine) lastWrite(hold *holder, op leaseWrite) bool {
 
 func (e *Engine) couldNotGiveBack(hold *holder, err error) {
 	key := hold.current().Key
-	e.log.Warn().Err(err).Str("campaign", key.CampaignID).Int("lease", key.Number).
+	e.log.Warn().Err(err).Str("campaign", key.CampaignID).Int("chunk", key.Number).
 		Msg("a lease could not be given back; it runs out by itself")
 }

@@ -51,10 +51,15 @@ func (e *Engine) Campaigns(ctx context.Context, cursor string, limit int) ([]Rep
 
 // Deliveries lists a campaign's recipients with what became of them, pending
 // ones included, in the order of the audience. CodeNotFound; CodeInvalid for
-// a cursor that is not of this listing.
+// a cursor that is not of this listing. A campaign that has forgotten its
+// recipients lists nobody.
 func (e *Engine) Deliveries(ctx context.Context, id string, q DeliveryQuery) ([]campaign.Delivery, string, error) {
 	at, err := parsePlace(q.Cursor)
 	if err != nil {
+		return nil, "", err
+	}
+	c, err := e.store.GetCampaign(ctx, id)
+	if err != nil || !c.ExpiredAt.IsZero() {
 		return nil, "", err
 	}
 	control, err := e.store.GetLease(ctx, store.LeaseKey{CampaignID: id})
@@ -102,13 +107,9 @@ func (e *Engine) chunkDeliveries(ctx context.Context, key store.LeaseKey, state 
 	if state != "" && state != campaign.DeliveryPending {
 		return slices.DeleteFunc(rows, func(d campaign.Delivery) bool { return !settled.Has(d.Index) }), nil
 	}
-	packed, err := e.store.GetAudience(ctx, key)
+	audience, err := readAudience(ctx, e.store, key)
 	if err != nil {
 		return nil, err
-	}
-	audience, err := campaign.UnpackAudience(packed)
-	if err != nil {
-		return nil, campaign.Wrap(campaign.CodeInternal, err, "the campaign's audience cannot be read")
 	}
 	return mergeDeliveries(lease, audience, rows), nil
 }

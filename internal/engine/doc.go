@@ -34,9 +34,11 @@
 //	pending      in_progress  the control lease's holder
 //	in_progress  completed    whoever finds that it is
 //	             paused       any task: the relay refuses the credentials, or
-//	                          has been in trouble for RETRY_FOR
+//	                          has been in trouble for RETRY_FOR, or the policy
+//	                          has no room for it today
 //	             failed       any task: the relay refuses what every message
-//	                          has in common, or the time limit is over
+//	                          has in common, or the policy forbids it, or the
+//	                          time limit is over
 //	all three    paused       Pause
 //	             cancelled    Cancel; from paused and failed too
 //	paused       scheduled, pending, in_progress
@@ -50,6 +52,19 @@
 // counts from when the campaign last came into progress. A decision of a task
 // names the period of running it was made in, so one that comes late, after a
 // pause and a resumption, changes nothing.
+//
+// # Policy
+//
+// A service can be told whom it may mail, as whom, and how many (Policy). What
+// is named in a submission is refused with it: the sender, and recipients one by
+// one. The rest is held when it is about to happen, so that a campaign which
+// was accepted under another policy is held to the present one: the sender when
+// the letter is loaded, which fails the campaign, and the recipients' domains
+// when a chunk is leased, which suppresses those outside. Where numbers are
+// limited, the control lease's holder counts the audience before it freezes the
+// first chunk. The day's count is a cell of the store, by campaign: a crash
+// between the count and the first chunk counts nobody twice. What a campaign has
+// been given of a day it keeps, even if it is cancelled.
 //
 // # Stopping and taking up again
 //
@@ -120,6 +135,36 @@
 // owner alone: the present holder's next write is refused, it reads the lease
 // again, finds it to be its own, strikes the absorbed recipients off its list
 // and goes on. Only a recipient whom it has sent to already is sent to twice.
+//
+// # The contacts' statistics
+//
+// They follow a campaign's end or stop, and do not precede it: a second write
+// for each recipient, on DynamoDB as dear as half of what sending to it takes,
+// is not on the way to completed. When the campaign is not active any more, the
+// control lease's holder settles its accounts before it closes the lease: chunk
+// by chunk it counts the messages to those whom the chunk's progress has as
+// settled and not as counted, then marks these as counted. Who is opened again
+// by a retry, or sent to by an Absorb, leaves the mark. The walk has no place
+// of its own: one that is interrupted, by a Restart, which frees the control
+// lease, or by a crash, starts over, and passes chunks that are marked with one
+// read. A chunk that somebody still works on is waited for; one that waits for
+// its time is shelved by the walk. Whoever absorbs a message behind the end
+// settles that chunk itself. A contact is counted twice only if the walk dies
+// between counting it and marking its chunk, and another campaign's counts the
+// contact before the walk is made again.
+//
+// # The audit trail
+//
+// Every write that makes a recipient terminal, or takes that back, and every
+// change of a campaign's status appends a link to a chain of hashes in its own
+// transaction (store.Audit), so a crash never leaves one without the other. A
+// recipient stands in it by a digest under a key that is derived from the
+// sealing key, so that erasing the person leaves the proof. Behind the
+// settling of the accounts the control lease's holder signs a root over the
+// chains of all chunks, unless the last one is over the same; whoever absorbs
+// a message behind that signs anew. A root is refused by the store when the
+// campaign's own chain has moved since the campaign was read, as it does at a
+// Restart, and not made when the totals have moved while the chunks were read.
 //
 // # Crashes
 //

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -28,6 +29,8 @@ type Sealer interface {
 	SealOver(plain []byte, context string) []byte
 	Open(sealed []byte, context string) ([]byte, error)
 	OpenOver(sealed []byte, context string) ([]byte, error)
+
+	Keys
 }
 
 // Config is how an engine works. Zero members have the defaults that are
@@ -36,6 +39,9 @@ type Config struct {
 	// DefaultRelay serves campaigns that name no relay. Its Host is "" when
 	// there is none.
 	DefaultRelay mailer.Relay
+	// DefaultPassword is the default relay's password where it may change;
+	// nil where it is the one in DefaultRelay for good.
+	DefaultPassword Password
 	// Session is how relays are connected to.
 	Session mailer.Options
 	// MessagesPerConnection is how many messages a connection carries before
@@ -49,6 +55,13 @@ type Config struct {
 	// ScheduleGrace is how late a scheduled campaign may start without being
 	// asked about again: 1 h.
 	ScheduleGrace time.Duration
+
+	// Retention is how long behind a campaign's end its recipients are known; 0
+	// for ever.
+	Retention time.Duration
+
+	// Policy limits who may be sent to, as whom, and how many.
+	Policy Policy
 
 	// MaxAttachmentBytes bounds the sum of a campaign's attachments, in octets
 	// before base64.
@@ -90,6 +103,9 @@ func (c Config) withDefaults() Config {
 	if c.ScheduleGrace == 0 {
 		c.ScheduleGrace = time.Hour
 	}
+	if c.DefaultPassword == nil {
+		c.DefaultPassword = fixedPassword(c.DefaultRelay.Password)
+	}
 	if c.Now == nil {
 		c.Now = func() time.Time { return time.Now().UTC() }
 	}
@@ -112,12 +128,14 @@ type Engine struct {
 	stopWorking context.CancelFunc
 
 	window     *window // of acknowledged messages
+	recorder   *recorder
 	intents    *window // of recipients of at-most-once campaigns under way
 	claims     claims
 	runs       runs
 	budgets    *budget.Budgets
 	lanes      *lane.Lanes
 	wakeup     chan struct{}
+	backlog    atomic.Uint64 // the bits of a float64
 	background sync.WaitGroup
 }
 
@@ -128,9 +146,10 @@ func New(s store.Store, cfg Config, sealer Sealer, log zerolog.Logger, reg prome
 	e := &Engine{
 		store: s, cfg: cfg, sealer: sealer, log: log,
 		metrics: newMetrics(reg, w), window: w, intents: newWindow(intentWindow),
-		claims: newClaims(),
-		runs:   newRuns(),
-		wakeup: make(chan struct{}, 1),
+		recorder: newRecorder(w.limit),
+		claims:   newClaims(),
+		runs:     newRuns(),
+		wakeup:   make(chan struct{}, 1),
 	}
 	e.working, e.stopWorking = context.WithCancel(context.Background())
 	e.feeding, e.stopFeeding = context.WithCancel(e.working)
@@ -155,6 +174,8 @@ func (e *Engine) Run(ctx context.Context) (clean bool) {
 		e.claimLoop(e.feeding)
 	}()
 	e.background.Go(func() { e.watchSignal(e.feeding) })
+	e.background.Go(func() { e.watchBacklog(e.feeding) })
+	e.background.Go(func() { e.watchRetention(e.feeding) })
 	<-ctx.Done()
 	e.stopFeeding()
 	<-claiming

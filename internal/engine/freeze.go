@@ -11,8 +11,9 @@ import (
 )
 
 // chunkRecipients is how many recipients a chunk has at most: enough to make
-// leases cheap, few enough to spread a campaign over tasks.
-const chunkRecipients = 500
+// leases cheap, few enough to spread a campaign over tasks, and a whole number
+// of checkpoints.
+const chunkRecipients = 5 * store.MaxCheckpoint
 
 // freezer stores a campaign's audience, chunk by chunk. Contacts that come,
 // go or change while it runs may or may not be in.

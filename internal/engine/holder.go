@@ -75,6 +75,9 @@ func (h *holder) valid() error {
 	return nil
 }
 
+// lost says whether the lease is known to be lost.
+func (h *holder) lost() bool { return h.deadline.Load().IsZero() }
+
 // current gives the lease as of the last write.
 func (h *holder) current() store.Lease {
 	h.mu.Lock()

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"sync"
+	"time"
 
 	"postern/internal/campaign"
 	"postern/internal/mailer"
@@ -37,6 +38,7 @@ func (e *Engine) loadLetter(ctx context.Context, c campaign.Campaign) (*mailer.L
 	if err != nil {
 		return nil, err
 	}
+	began := time.Now()
 	for _, a := range c.Letter.Attachments {
 		data, err := e.content(ctx, c.ID, a.ContentRef)
 		if err != nil {
@@ -45,7 +47,11 @@ func (e *Engine) loadLetter(ctx context.Context, c campaign.Campaign) (*mailer.L
 		content.Attachments = append(content.Attachments,
 			mailer.Attachment{Filename: a.Filename, ContentType: a.ContentType, Data: data})
 	}
-	return mailer.Compile(content)
+	letter, err := mailer.Compile(content)
+	if err == nil {
+		e.metrics.attachmentsLoaded(c.Letter, began)
+	}
+	return letter, err
 }
 
 // letterFields are the contact fields that the campaign's letter needs.
@@ -63,6 +69,9 @@ func (e *Engine) letterFields(ctx context.Context, c campaign.Campaign) ([]strin
 
 // loadText fetches and opens what the campaign sends, without attachments.
 func (e *Engine) loadText(ctx context.Context, c campaign.Campaign) (mailer.Content, error) {
+	if err := e.cfg.Policy.checkSender(c.Letter.From.Address); err != nil {
+		return mailer.Content{}, err
+	}
 	html, err := e.content(ctx, c.ID, c.Letter.HTML)
 	return mailer.Content{
 		Subject: c.Letter.Subject, HTML: string(html),
@@ -88,20 +97,11 @@ func (e *Engine) content(ctx context.Context, id string, ref campaign.ContentRef
 // relayOf gives the campaign's relay with its password.
 func (e *Engine) relayOf(c campaign.Campaign) (mailer.Relay, error) {
 	r := mailer.Relay{Host: c.Relay.Host, Port: c.Relay.Port, UseTLS: c.Relay.UseTLS, Username: c.Relay.Username}
-	switch {
-	case c.Relay.Default && !sameAccount(r, e.cfg.DefaultRelay):
+	if c.Relay.Default && !sameAccount(r, e.cfg.DefaultRelay) {
 		return r, campaign.Errorf(campaign.CodeConflict,
 			"the campaign was accepted for the default relay %s, and the configuration names another one now", r.Addr())
-	case c.Relay.Default:
-		r.Password = e.cfg.DefaultRelay.Password
-	case c.Relay.SealedPassword != nil:
-		plain, err := e.sealer.Open(c.Relay.SealedPassword, passwordContext(c.ID))
-		if err != nil {
-			return r, campaign.Wrap(campaign.CodeInternal, err, "the relay's password cannot be opened")
-		}
-		r.Password = string(plain)
 	}
-	return r, nil
+	return e.withPassword(r, c)
 }
 
 // sameAccount says whether credentials of the one may be used with the other.

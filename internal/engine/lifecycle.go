@@ -141,11 +141,11 @@ func (e *Engine) restart(ctx context.Context, c campaign.Campaign, r store.Resta
 	if report.Totals, err = e.store.Totals(ctx, c.ID); err != nil {
 		return Report{}, err
 	}
-	r.At = e.cfg.Now()
+	r.At, r.Actor = e.cfg.Now(), campaign.ActorOf(ctx)
 	if report.Campaign, err = e.store.Restart(ctx, c.ID, r); err != nil {
 		return Report{}, err
 	}
-	e.statusChanged(c.ID, r.To, "")
+	e.statusChanged(ctx, c.ID, r.To, "")
 	e.endRun(report.Campaign)
 	e.wake(store.LeaseKey{CampaignID: c.ID})
 	return report, nil

@@ -22,6 +22,7 @@ var errCampaignOver = errors.New("the campaign is not to be worked on")
 type run struct {
 	campaign campaign.Campaign // as it was when the run was opened
 	letter   sharedLetter
+	password string // the relay's
 	lane     *lane.Lane
 	group    *lane.Group
 	// ctx ends when nothing more of the campaign must be started here.
@@ -29,6 +30,8 @@ type run struct {
 	over context.CancelCauseFunc
 	// stopping makes the first reason for a stop the campaign's.
 	stopping sync.Once
+	// renewing has a password that is refused read again, once.
+	renewing sync.Once
 
 	// told is the Signal as of the last reading, heeded the one up to which
 	// the campaign was looked at.
@@ -183,7 +186,7 @@ func (e *Engine) loadRun(ctx context.Context, id string) (*run, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &run{campaign: c, lane: e.lanes.Open(relay), look: make(chan struct{}, 1)}
+	r := &run{campaign: c, password: relay.Password, lane: e.lanes.Open(relay), look: make(chan struct{}, 1)}
 	r.group = r.lane.Join(id)
 	r.told.Store(signal)
 	r.heeded.Store(signal)

@@ -111,7 +111,7 @@ func (rs *runs) stopOf(id string) <-chan struct{} {
 func (e *Engine) campaignStops(r *run, me *mailer.Error) {
 	relay := mailer.Relay{Host: r.campaign.Relay.Host, Port: r.campaign.Relay.Port}.Addr()
 	if refusesCredentials(me) {
-		e.pauseRun(r, fmt.Sprintf("relay %s refuses the credentials: %s; resume the campaign once they hold, or with others (smtp_username, smtp_password)",
+		e.credentialsRefused(r, fmt.Sprintf("relay %s refuses the credentials: %s; resume the campaign once they hold, or with others (smtp_username, smtp_password)",
 			relay, me))
 		return
 	}

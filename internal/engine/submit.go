@@ -40,9 +40,10 @@ func (e *Engine) Submit(ctx context.Context, s Submission) (r Report, created bo
 	if err != nil {
 		return e.replay(ctx, s, err)
 	}
+	began := time.Now()
 	r.Campaign, created, err = e.store.CreateCampaign(ctx, store.NewCampaign{
 		Campaign: r.Campaign, Content: e.sealContent(r.Campaign, s),
-		IdempotencyKey: s.IdempotencyKey, RequestDigest: s.RequestDigest,
+		IdempotencyKey: s.IdempotencyKey, RequestDigest: s.RequestDigest, Actor: campaign.ActorOf(ctx),
 	})
 	if err != nil {
 		return Report{}, false, err
@@ -51,7 +52,8 @@ func (e *Engine) Submit(ctx context.Context, s Submission) (r Report, created bo
 		r, err = e.Report(ctx, r.Campaign.ID)
 		return r, false, err
 	}
-	e.log.Info().Str("campaign", r.Campaign.ID).Str("relay", r.Campaign.Relay.Host).
+	e.metrics.attachmentsStored(r.Campaign.Letter, began)
+	e.logFor(ctx).Info().Str("campaign", r.Campaign.ID).Str("relay", r.Campaign.Relay.Host).
 		Int("attachments", len(s.Attachments)).Msg("campaign accepted")
 	e.wake(store.LeaseKey{CampaignID: r.Campaign.ID})
 	return r, true, nil
@@ -79,6 +81,7 @@ func (e *Engine) campaignOf(s Submission) (campaign.Campaign, error) {
 	now := e.cfg.Now()
 	faults = append(faults, checkOptions(s)...)
 	faults = append(faults, checkCourse(s, now)...)
+	faults = append(faults, e.cfg.Policy.faults(s)...)
 	if err := e.checkAttachmentBytes(s.Attachments); err != nil {
 		return campaign.Campaign{}, err
 	}
@@ -158,12 +161,12 @@ func (e *Engine) checkRelay(r campaign.Relay, password string) (faults []campaig
 	if r.Host == "" {
 		return []campaign.Fault{{Field: "smtp_server", Rule: "is required, as the service has no default relay (SMTP_SERVER)"}}
 	}
-	if err := e.cfg.Session.Rules.CheckRelay(r.Host, r.Port); err != nil {
-		ce, ok := asCampaignError(err)
-		if !ok || len(ce.Faults) == 0 {
-			return []campaign.Fault{{Field: "smtp_server", Rule: err.Error()}}
-		}
-		faults = append(faults, ce.Faults...)
+	rules := e.cfg.Session.Rules
+	if err := rules.CheckHost(r.Host); err != nil {
+		faults = append(faults, campaign.Fault{Field: "smtp_server", Rule: err.Error()})
+	}
+	if err := rules.CheckPort(r.Port); err != nil {
+		faults = append(faults, campaign.Fault{Field: "smtp_port", Rule: err.Error()})
 	}
 	if r.Default {
 		return faults
@@ -174,9 +177,9 @@ func (e *Engine) checkRelay(r campaign.Relay, password string) (faults []campaig
 	if r.Username != "" && password == "" {
 		faults = append(faults, campaign.Fault{Field: "smtp_password", Rule: "is required where there is a smtp_username other than the default relay's"})
 	}
-	for field, value := range map[string]string{"smtp_username": r.Username, "smtp_password": password} {
-		if strings.ContainsAny(value, "\r\n\x00") || len(value) > maxNameOctets {
-			faults = append(faults, campaign.Fault{Field: field, Rule: fmt.Sprintf("must be at most %d octets without CR, LF and NUL", maxNameOctets)})
+	for _, given := range []struct{ field, value string }{{"smtp_username", r.Username}, {"smtp_password", password}} {
+		if campaign.CheckHeaderText(given.value) != nil || len(given.value) > maxNameOctets {
+			faults = append(faults, campaign.Fault{Field: given.field, Rule: fmt.Sprintf("must be at most %d octets without control characters", maxNameOctets)})
 		}
 	}
 	return faults
@@ -271,7 +274,7 @@ func letterOf(s Submission) campaign.Letter {
 	l := campaign.Letter{Subject: s.Subject, From: s.From, ReplyTo: s.ReplyTo, HTML: refTo([]byte(s.HTML))}
 	for _, f := range s.Attachments {
 		l.Attachments = append(l.Attachments, campaign.Attachment{
-			Filename: f.Filename, ContentType: f.ContentType, ContentRef: refTo(f.Data),
+			Filename: mailer.BaseName(f.Filename), ContentType: f.ContentType, ContentRef: refTo(f.Data),
 		})
 	}
 	return l

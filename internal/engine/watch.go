@@ -15,6 +15,7 @@ const lookEvery = 900 * time.Millisecond
 // sighting is when a lease of another owner was first seen at a version, and
 // when it was last looked at.
 type sighting struct {
+	owner        string
 	version      int64
 	since, asked time.Time // monotonic
 }
@@ -31,6 +32,7 @@ func (e *Engine) watch(ctx context.Context, due []store.LeaseKey) {
 		campaigns[key.CampaignID] = struct{}{}
 	}
 	e.watchBudgets(ctx, campaigns)
+	e.noteOthers()
 }
 
 func (e *Engine) look(ctx context.Context, due []store.LeaseKey) {
@@ -64,7 +66,7 @@ func (e *Engine) sight(lease store.Lease) sighting {
 	now := time.Now()
 	s, seen := e.claims.seen[lease.Key]
 	if !seen || s.version != lease.Version {
-		s = sighting{version: lease.Version, since: now}
+		s = sighting{owner: lease.Owner, version: lease.Version, since: now}
 	}
 	s.asked = now
 	e.claims.seen[lease.Key] = s

@@ -22,8 +22,9 @@
 // # Turns
 //
 // Groups, which are campaigns, are served in turn, one job each, however many
-// sources they have; within a group its sources are. A campaign of twenty
-// recipients beside one of a million gets every other job.
+// sources they have. A campaign of twenty recipients beside one of a million
+// gets every other job. Within a group one source is served for as long as it
+// gives jobs, so that what is recorded of it is recorded many at a time.
 //
 // # Whose failure
 //

@@ -58,7 +58,8 @@ type Source interface {
 }
 
 // Group is a campaign at work on a lane. Groups are served in turn, one job
-// each, whatever the number of their sources; so are a group's sources.
+// each, whatever the number of their sources. Of a group's sources one is
+// served for as long as it has jobs, so that its results are many at a time.
 type Group struct {
 	lane *Lane
 	id   string // the campaign's
@@ -68,7 +69,7 @@ type Group struct {
 
 	// Under the lane's lock.
 	sources []*attachment
-	turn    int // index of the source to ask first
+	turn    int // index of the source to ask first: the one that was served last
 }
 
 // attachment is a source in its group.
@@ -175,7 +176,7 @@ func (g *Group) next() *attachment {
 	for i := range g.sources {
 		at := (g.turn + i) % len(g.sources)
 		if a := g.sources[at]; a.wakes != a.dry {
-			g.turn = at + 1
+			g.turn = at
 			return a
 		}
 	}

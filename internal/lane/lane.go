@@ -2,6 +2,7 @@ package lane
 
 import (
 	"context"
+	"crypto/tls"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -44,12 +45,13 @@ type Lane struct {
 	gate        gate
 	probeTimer  *time.Timer // signals when the gate lets the next probe through
 	concurrency concurrency
-	trouble     string  // with the relay as a whole; "" for none
-	losses      int     // connections lost in a row
-	standing    int     // sessions
-	staying     Source  // the one source that stays to probe
-	pacing      bool    // a worker waits for the budget's rate
-	day         dayWait // for the relay's day
+	trouble     string               // with the relay as a whole; "" for none
+	losses      int                  // connections lost in a row
+	standing    int                  // sessions
+	encryption  *tls.ConnectionState // of the session that was opened last; nil for none
+	staying     Source               // the one source that stays to probe
+	pacing      bool                 // a worker waits for the budget's rate
+	day         dayWait              // for the relay's day
 }
 
 func newLane(ls *Lanes, r mailer.Relay) *Lane {
@@ -103,6 +105,9 @@ func (l *Lane) stopTimers() {
 
 // Relay is where the lane leads.
 func (l *Lane) Relay() mailer.Relay { return l.relay }
+
+// Label is the relay's in metrics: its address, or "other" for one of many.
+func (l *Lane) Label() string { return l.label }
 
 // Join adds a campaign at work, which leaves by Leave.
 func (l *Lane) Join(campaignID string) *Group {

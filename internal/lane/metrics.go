@@ -2,6 +2,7 @@ package lane
 
 import (
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -17,6 +18,8 @@ type metrics struct {
 	attempts    *prometheus.CounterVec
 	connections *prometheus.CounterVec
 	failures    *prometheus.CounterVec
+	refusals    *prometheus.CounterVec
+	daysOver    *prometheus.CounterVec
 	replies     *prometheus.HistogramVec
 
 	mu     sync.Mutex
@@ -40,8 +43,16 @@ func newMetrics(ls *Lanes) *metrics {
 		}, []string{"relay"}),
 		failures: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "postern_smtp_failures_total",
-			Help: "Failures on the way to or at a relay, by the stage of the session. Stage auth counts refused credentials.",
+			Help: "Failures on the way to or at a relay, by the stage of the session.",
 		}, []string{"relay", "stage"}),
+		refusals: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "postern_smtp_auth_failures_total",
+			Help: "Failures of AUTH, and refusals of a command for want of it (530, 534, 535, 538).",
+		}, []string{"relay"}),
+		daysOver: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "postern_relay_day_exhausted_total",
+			Help: "How often a relay was found to have had its messages of the day (RELAY_DAILY_LIMIT) while there were more.",
+		}, []string{"relay"}),
 		replies: f.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "postern_smtp_reply_seconds",
 			Help:    "Time until a relay's reply, by the stage of the session.",
@@ -54,6 +65,7 @@ func newMetrics(ls *Lanes) *metrics {
 type relayObserver struct {
 	opened   prometheus.Counter
 	failures *prometheus.CounterVec
+	refusals prometheus.Counter
 	// replies has the stages of a message, which are looked up for each.
 	replies map[mailer.Stage]prometheus.Observer
 }
@@ -62,7 +74,16 @@ func (m *metrics) observer(relayLabel string) mailer.Observer {
 	o := relayObserver{
 		opened:   m.connections.WithLabelValues(relayLabel),
 		failures: m.failures.MustCurryWith(prometheus.Labels{"relay": relayLabel}),
+		refusals: m.refusals.WithLabelValues(relayLabel),
 		replies:  map[mailer.Stage]prometheus.Observer{},
+	}
+	m.daysOver.WithLabelValues(relayLabel)
+	// A counter that begins at 1 has no rate for its first event.
+	for _, s := range []mailer.Stage{
+		mailer.StageDial, mailer.StageGreeting, mailer.StageHello, mailer.StageTLS, mailer.StageAuth, mailer.StageMail,
+		mailer.StageRcpt, mailer.StageData, mailer.StageContent, mailer.StageDot, mailer.StageLetter,
+	} {
+		o.failures.WithLabelValues(string(s))
 	}
 	for _, s := range []mailer.Stage{
 		mailer.StageGreeting, mailer.StageHello, mailer.StageTLS, mailer.StageAuth,
@@ -77,7 +98,14 @@ func (o relayObserver) ConnectionOpened() { o.opened.Inc() }
 
 func (o relayObserver) Failed(e *mailer.Error) {
 	o.failures.WithLabelValues(string(e.Stage)).Inc()
+	if e.Stage == mailer.StageAuth || slices.Contains(authCodes, e.Code) {
+		o.refusals.Inc()
+	}
 }
+
+// authCodes are the replies of RFC 4954 section 6 to a command that needs AUTH
+// to have succeeded.
+var authCodes = []int{530, 534, 535, 538}
 
 func (o relayObserver) Replied(s mailer.Stage, d time.Duration) {
 	if replies, known := o.replies[s]; known {
@@ -127,7 +155,8 @@ func outcomeLabel(err error) string {
 // gauges tell how the lanes are at the moment. Lanes with the same label are
 // added up.
 type gauges struct {
-	lanes                             *Lanes
+	lanes *Lanes
+
 	limit, connections, granted, open *prometheus.Desc
 }
 

@@ -41,7 +41,7 @@ postern_relay_gate_open{relay="RELAY"} 0
 	l.wait(t)
 	detach()
 	g.Leave()
-	expect(append(gauges, "postern_attempts_total", "postern_smtp_failures_total"), `
+	expect(append(gauges, "postern_attempts_total", "postern_smtp_failures_total", "postern_smtp_auth_failures_total"), `
 # HELP postern_attempts_total Attempts to hand a message to a relay, by outcome: sent, or the scope of the failure and whether it may pass.
 # TYPE postern_attempts_total counter
 postern_attempts_total{outcome="recipient_permanent",relay="RELAY"} 1
@@ -52,9 +52,22 @@ postern_relay_concurrency_limit{relay="RELAY"} 3
 # HELP postern_relay_gate_open 1 while messages go to the relay; 0 while it is tried by single probes.
 # TYPE postern_relay_gate_open gauge
 postern_relay_gate_open{relay="RELAY"} 1
-# HELP postern_smtp_failures_total Failures on the way to or at a relay, by the stage of the session. Stage auth counts refused credentials.
+# HELP postern_smtp_auth_failures_total Failures of AUTH, and refusals of a command for want of it (530, 534, 535, 538).
+# TYPE postern_smtp_auth_failures_total counter
+postern_smtp_auth_failures_total{relay="RELAY"} 0
+# HELP postern_smtp_failures_total Failures on the way to or at a relay, by the stage of the session.
 # TYPE postern_smtp_failures_total counter
+postern_smtp_failures_total{relay="RELAY",stage="auth"} 0
+postern_smtp_failures_total{relay="RELAY",stage="content"} 0
+postern_smtp_failures_total{relay="RELAY",stage="data"} 0
+postern_smtp_failures_total{relay="RELAY",stage="dial"} 0
+postern_smtp_failures_total{relay="RELAY",stage="dot"} 0
+postern_smtp_failures_total{relay="RELAY",stage="greeting"} 0
+postern_smtp_failures_total{relay="RELAY",stage="hello"} 0
+postern_smtp_failures_total{relay="RELAY",stage="letter"} 0
+postern_smtp_failures_total{relay="RELAY",stage="mail"} 0
 postern_smtp_failures_total{relay="RELAY",stage="rcpt"} 1
+postern_smtp_failures_total{relay="RELAY",stage="tls"} 0
 `)
 	k.rest(t)
 	standing := k.relay.Stats().InUse
@@ -89,5 +102,21 @@ func TestFewRelaysHaveALabelOfTheirOwn(t *testing.T) {
 	}
 	if label := m.relayLabel(mailer.Relay{Host: "relay0.test", Port: 25, Username: "u"}); label != "relay0.test:25" {
 		t.Errorf("label %s of a relay that has one", label)
+	}
+}
+
+// TestAuthFailures: refused credentials count, wherever the relay says so.
+func TestAuthFailures(t *testing.T) {
+	t.Parallel()
+	m := newMetrics(&Lanes{})
+	o := m.observer("relay.test:587")
+	for _, e := range []*mailer.Error{
+		{Stage: mailer.StageAuth, Code: 535}, {Stage: mailer.StageAuth}, {Stage: mailer.StageMail, Code: 530},
+		{Stage: mailer.StageRcpt, Code: 550}, {Stage: mailer.StageDial},
+	} {
+		o.Failed(e)
+	}
+	if n := testutil.ToFloat64(m.refusals.WithLabelValues("relay.test:587")); n != 3 {
+		t.Errorf("%v authentication failures were counted; want 3", n)
 	}
 }

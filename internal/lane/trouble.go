@@ -7,7 +7,8 @@ import (
 
 // dayWait is a wait for the budget's day.
 type dayWait struct {
-	until time.Time // zero when there is none; known to have been logged
+	until time.Time // zero when there is none
+	noted time.Time // the one that was logged
 	timer *time.Timer
 }
 
@@ -32,9 +33,7 @@ func (l *Lane) dayIsOver() bool {
 		l.day.until = time.Time{}
 		return false
 	}
-	if !until.Equal(l.day.until) {
-		l.log.Warn().Time("until", until).Msg("the relay has had its messages of the day")
-	}
+	l.noteDay(until)
 	l.day.until = until
 	wait := min(max(until.Sub(l.lanes.cfg.Now()), time.Second), dayLook)
 	if l.day.timer == nil {
@@ -43,6 +42,16 @@ func (l *Lane) dayIsOver() bool {
 		l.day.timer.Reset(wait)
 	}
 	return true
+}
+
+// noteDay counts and logs the end of the relay's day once, with the lock held.
+func (l *Lane) noteDay(until time.Time) {
+	if until.Equal(l.day.noted) {
+		return
+	}
+	l.day.noted = until
+	l.lanes.metrics.daysOver.WithLabelValues(l.label).Inc()
+	l.log.Warn().Time("until", until).Msg("the relay has had its messages of the day")
 }
 
 // Trouble is what keeps a lane from sending.
@@ -69,15 +78,17 @@ const dayMax = 10 * time.Minute
 
 // Trouble says how the relay is.
 func (l *Lane) Trouble() Trouble {
-	if until, is := l.dayOver(); is {
+	until, is := l.dayOver()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if is {
+		l.noteDay(until)
 		return Trouble{
 			Text: fmt.Sprintf("relay %s has had its %d messages of the last 24 hours; more from %s",
 				l.relay.Addr(), l.lanes.cfg.Caps.Daily, until.UTC().Format(time.RFC3339)),
 			NextProbe: min(max(until.Sub(l.lanes.cfg.Now()), gateMin), dayMax), Parked: true, Known: true,
 		}
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	t := Trouble{Text: l.trouble, Known: l.trouble != "" || l.gate.open}
 	if !l.gate.open && l.gate.failures > 0 {
 		t.Since = l.gate.since

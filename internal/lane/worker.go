@@ -124,6 +124,7 @@ func (w *worker) connect(probe bool) bool {
 		return false
 	}
 	w.session, w.lastUsed = s, time.Now()
+	w.lane.opened(s)
 	w.lane.stands(+1)
 	return true
 }

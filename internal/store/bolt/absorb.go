@@ -42,6 +42,9 @@ func (t *tx) absorb(v leaseValue, rows map[int]campaign.Delivery, news []campaig
 	if err != nil {
 		return err
 	}
+	if v.Progress.Chain, err = t.appendLink(v.Key, v.Progress.Chain, campaign.EncodeResults(news)); err != nil {
+		return err
+	}
 	if err := t.count(v.Key.CampaignID, func(totals *campaign.Totals) { add(totals, counted) }); err != nil {
 		return err
 	}
@@ -69,6 +72,7 @@ func settleSent(v *leaseValue, rows map[int]campaign.Delivery, news []campaign.D
 		counted.Count(campaign.DeliverySent, 1)
 		p.Settled.Add(d.Index)
 		p.Intents.Remove(d.Index)
+		p.Counted.Remove(d.Index)
 		p.Deferred = slices.DeleteFunc(p.Deferred, func(f campaign.Deferred) bool { return f.Index == d.Index })
 	}
 	return counted, nil

@@ -16,7 +16,7 @@
 // octets, a version and a time 8, all big-endian, so that keys sort as their
 // parts do; times are milliseconds since 1970.
 //
-//	meta            "format"              "2"
+//	meta            "format"              "3"
 //	meta            "signal"              the Signal, 8 octets
 //	contacts        contact key           contact: statistics first, then the rest
 //	campaigns       id                    JSON of campaign.Campaign and the calls' tokens
@@ -29,6 +29,8 @@
 //	                                      ones at store.HeldDue
 //	audience        id number             campaign.Audience.Pack as it is
 //	deliveries      id number version     the rows of one checkpoint or Absorb
+//	audit           id number link        a link of the audit trail: its hash, then its
+//	                                      payload; number 0 is the campaign's own chain
 //	totals          id                    campaign.Totals
 //	cells           key                   version, value
 //
@@ -36,7 +38,7 @@
 // backwards, and a campaign's leases, audience and deliveries lie together.
 //
 // A checkpoint's rows are one value, under the version that the chunk's lease
-// had then: one insertion for up to 98 rows, encoded outside of the
+// had then: one insertion for up to 97 rows, encoded outside of the
 // transaction. Reading a chunk's deliveries merges its values; the row of the
 // highest version counts. A contact's statistics lead its value so that
 // closing a chunk replaces them without decoding the rest; an audience is
@@ -49,7 +51,7 @@
 // an entry in unfinished. Content without a campaign is not to be read; what a
 // crash leaves of it goes when the store is next opened.
 //
-// Values other than content, audiences and JSON begin with a version octet
+// Values other than content, audiences, links and JSON begin with a version octet
 // and are made of varints (encoding/binary) and strings behind their lengths.
 //
 // A token is a digest of a call with its arguments. It lets a call that is
@@ -71,6 +73,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
 
@@ -103,6 +106,7 @@ const (
 	dueBucket            = "due"
 	audienceBucket       = "audience"
 	deliveriesBucket     = "deliveries"
+	auditBucket          = "audit"
 	totalsBucket         = "totals"
 	cellsBucket          = "cells"
 )
@@ -110,13 +114,13 @@ const (
 func bucketNames() []string {
 	return []string{
 		metaBucket, contactsBucket, campaignsBucket, contentBucket, unfinishedBucket, idempotencyBucket, idempotencyAgeBucket,
-		leasesBucket, dueBucket, audienceBucket, deliveriesBucket, totalsBucket, cellsBucket,
+		leasesBucket, dueBucket, audienceBucket, deliveriesBucket, auditBucket, totalsBucket, cellsBucket,
 	}
 }
 
 const (
 	formatKey = "format"
-	format    = "2"
+	format    = "3"
 )
 
 // Store is the embedded store. Open makes it.
@@ -124,6 +128,7 @@ type Store struct {
 	db      *bbolt.DB
 	path    string
 	commits *committer
+	metrics *metrics
 	// large has a place for the one call that writes large content.
 	large chan struct{}
 
@@ -138,10 +143,19 @@ var _ store.Store = (*Store)(nil)
 // Open opens the store in a directory, and makes both (0700, 0600) where they
 // are not there yet. CodeUnavailable when another process has it open, or the
 // directory or the file cannot be used.
-func Open(dir string) (*Store, error) { return open(dir, 0) }
+func Open(dir string) (*Store, error) { return open(dir, options{}) }
 
-// open bounds the file to maxOctets; 0 means no bound.
-func open(dir string, maxOctets int) (*Store, error) {
+// OpenMeasured is Open with metrics for reg.
+func OpenMeasured(dir string, reg prometheus.Registerer) (*Store, error) {
+	return open(dir, options{registerer: reg})
+}
+
+type options struct {
+	maxOctets  int                   // of the file; 0 for no bound
+	registerer prometheus.Registerer // nil for none
+}
+
+func open(dir string, o options) (*Store, error) {
 	if err := makeDirectory(dir); err != nil {
 		return nil, campaign.Wrap(campaign.CodeUnavailable, err, "cannot make the data directory %s", dir)
 	}
@@ -150,7 +164,7 @@ func open(dir string, maxOctets int) (*Store, error) {
 		Timeout: lockPatience,
 		// The map finds free pages in constant time in large, fragmented files.
 		FreelistType: bbolt.FreelistMapType,
-		MaxSize:      maxOctets,
+		MaxSize:      o.maxOctets,
 	})
 	if err != nil {
 		return nil, openError(err, path)
@@ -158,7 +172,8 @@ func open(dir string, maxOctets int) (*Store, error) {
 	if err := prepare(db, path); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	return &Store{db: db, path: path, commits: startCommitter(db, path), large: make(chan struct{}, 1)}, nil
+	m := newMetrics(o.registerer, path)
+	return &Store{db: db, path: path, metrics: m, commits: startCommitter(db, path, m), large: make(chan struct{}, 1)}, nil
 }
 
 func openError(err error, path string) error {
@@ -250,11 +265,17 @@ func (s *Store) view(ctx context.Context, fn func(t *tx) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	return diskError(s.db.View(func(btx *bbolt.Tx) error { return fn(&tx{bolt: btx}) }), s.path)
+	began := time.Now()
+	err := diskError(s.db.View(func(btx *bbolt.Tx) error { return fn(&tx{bolt: btx}) }), s.path)
+	s.metrics.called(opView, began, err)
+	return err
 }
 
 // update runs fn in a transaction and returns when it is durable. fn may run
 // more than once, after a rollback: it sets all its results in each run.
 func (s *Store) update(ctx context.Context, fn func(t *tx) error) error {
-	return s.commits.do(ctx, fn)
+	began := time.Now()
+	err := s.commits.do(ctx, fn)
+	s.metrics.called(opUpdate, began, err)
+	return err
 }

@@ -103,7 +103,7 @@ func TestOpenRefuses(t *testing.T) {
 		}
 		mustNotOpen(t, dir, "not a database of Postern")
 	})
-	for _, other := range []string{"1", "3"} {
+	for _, other := range []string{"2", "4"} {
 		t.Run("format "+other, func(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
@@ -174,7 +174,7 @@ func TestClosedStoreAnswers(t *testing.T) {
 func TestFullDisk(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	s, err := open(dir, 1<<20)
+	s, err := open(dir, options{maxOctets: 1 << 20})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,7 +18,8 @@ const storedCampaign = `{"Campaign":{"ID":"i","Name":"n","Status":"pending","Rea
 	`"Relay":{"Host":"h","Port":25,"UseTLS":true,"Username":"u","SealedPassword":"AQI=","Default":true},` +
 	`"Audience":{"Tags":["t"],"Addresses":["x@example.org"]},"Promise":"at_most_once","SendAt":"2026-01-02T03:04:05.006Z","SourceVPCE":"v",` +
 	`"CreatedAt":"2026-01-02T03:04:05.006Z","UpdatedAt":"2026-01-02T03:04:05.006Z","StartedAt":"0001-01-01T00:00:00Z","FinishedAt":"0001-01-01T00:00:00Z",` +
-	`"RunningSince":"2026-01-02T03:04:05.006Z"},` +
+	`"ExpiredAt":"0001-01-01T00:00:00Z","RunningSince":"2026-01-02T03:04:05.006Z",` +
+	`"Log":{"Links":3,"Head":"00000000000000000000000000000000000000000000000000000000000000ff"}},` +
 	`"Token":[1,0,0,0,0,0,0,0,0,0,0,0,0,0,0,2],"Restart":[0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,3]}`
 
 func TestStoredCampaign(t *testing.T) {

@@ -76,7 +76,7 @@ func (s *Store) Checkpoint(ctx context.Context, held store.Lease, cp store.Check
 		return store.Lease{}, err
 	}
 	// Encoded here, by the caller, not by the one committer.
-	rows := encodeDeliveries(cp.Deliveries)
+	rows, record := encodeDeliveries(cp.Deliveries), campaign.EncodeResults(cp.Deliveries)
 	arguments := encoder(slices.Clone(rows))
 	arguments.progress(cp.Progress)
 	var counted campaign.Totals
@@ -86,7 +86,12 @@ func (s *Store) Checkpoint(ctx context.Context, held store.Lease, cp store.Check
 	return s.writeHeld(ctx, held, heldWrite{
 		token: tokenOf("Checkpoint", arguments),
 		apply: func(t *tx, v *leaseValue) error {
+			chain, err := t.appendLink(v.Key, v.Progress.Chain, record)
+			if err != nil {
+				return err
+			}
 			v.Progress = cp.Progress
+			v.Progress.Chain = chain
 			if len(cp.Deliveries) == 0 {
 				return nil
 			}
@@ -118,11 +123,9 @@ func (s *Store) FinishChunk(ctx context.Context, held store.Lease) (store.Lease,
 }
 
 // CountSent implements store.Work.
-func (s *Store) CountSent(ctx context.Context, campaignID string, sent store.Sent) error {
-	for keys := range slices.Chunk(sent.Keys, contactsSlice) {
-		err := s.update(ctx, func(t *tx) error {
-			return t.countSent(campaignID, store.Sent{Keys: keys, At: sent.At})
-		})
+func (s *Store) CountSent(ctx context.Context, campaignID string, sent []store.Sent) error {
+	for slice := range slices.Chunk(sent, contactsSlice) {
+		err := s.update(ctx, func(t *tx) error { return t.countSent(campaignID, slice) })
 		if err != nil {
 			return err
 		}
@@ -130,22 +133,54 @@ func (s *Store) CountSent(ctx context.Context, campaignID string, sent store.Sen
 	return ctx.Err()
 }
 
-func (t *tx) countSent(id string, sent store.Sent) error {
-	for _, key := range sent.Keys {
-		value := t.get(contactsBucket, []byte(key))
+func (t *tx) countSent(id string, sent []store.Sent) error {
+	for _, message := range sent {
+		key := []byte(message.Key)
+		value := t.get(contactsBucket, key)
 		if value == nil {
 			continue
 		}
-		counted, changed, err := countSent([]byte(key), value, id, sent.At)
+		counted, changed, err := countSent(key, value, id, message.At)
 		if err != nil {
 			return err
 		}
 		if !changed {
 			continue
 		}
-		if err := t.put(contactsBucket, []byte(key), counted); err != nil {
+		if err := t.put(contactsBucket, key, counted); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// MarkCounted implements store.Work. The token stays: who has closed the lease
+// may repeat that call behind it.
+func (s *Store) MarkCounted(ctx context.Context, seen store.Lease) (store.Lease, error) {
+	var out store.Lease
+	err := s.update(ctx, func(t *tx) error {
+		v, err := t.lease(seen.Key)
+		switch {
+		case err != nil:
+			return err
+		case markedAlready(seen, v.Lease):
+			out = v.Lease
+			return nil
+		case !v.Closed || v.Version != seen.Version || v.Fence != seen.Fence:
+			return errLost(seen.Key)
+		}
+		old := v.Lease
+		v.Version++
+		v.Progress.Counted = slices.Clone(v.Progress.Settled)
+		out, err = t.replaceLease(old, v)
+		return err
+	})
+	return out, err
+}
+
+// markedAlready recognises MarkCounted of a lease as seen in the lease as it
+// is: nothing else makes the one of the other.
+func markedAlready(seen, now store.Lease) bool {
+	return now.Closed && now.Version == seen.Version+1 && now.Fence == seen.Fence &&
+		bytes.Equal(now.Progress.Settled, seen.Progress.Settled) && bytes.Equal(now.Progress.Counted, now.Progress.Settled)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	"go.etcd.io/bbolt"
 
@@ -24,6 +25,7 @@ const maxGroup = 256
 type committer struct {
 	db      *bbolt.DB
 	path    string
+	metrics *metrics
 	writes  chan *write
 	quit    chan struct{}
 	stopped chan struct{}
@@ -37,9 +39,9 @@ type write struct {
 	done chan error
 }
 
-func startCommitter(db *bbolt.DB, path string) *committer {
+func startCommitter(db *bbolt.DB, path string, m *metrics) *committer {
 	c := &committer{
-		db: db, path: path,
+		db: db, path: path, metrics: m,
 		// Without a buffer a write is either still its caller's, who may give
 		// up, or taken and sure of an answer.
 		writes:  make(chan *write),
@@ -128,6 +130,7 @@ func (c *committer) commit(group []*write) {
 // spoiled it, or -1.
 func (c *committer) try(group []*write) (failed int, err error) {
 	failed = -1
+	began := time.Now()
 	err = c.db.Update(func(btx *bbolt.Tx) error {
 		changed := false
 		for i, w := range group {
@@ -144,8 +147,11 @@ func (c *committer) try(group []*write) (failed int, err error) {
 		}
 		return nil
 	})
-	if errors.Is(err, errUnchanged) {
+	switch {
+	case errors.Is(err, errUnchanged):
 		err = nil
+	case err == nil:
+		c.metrics.committed(len(group), began)
 	}
 	return failed, err
 }

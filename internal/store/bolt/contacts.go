@@ -79,29 +79,41 @@ func (s *Store) ListContacts(ctx context.Context, cursor string, limit int) ([]c
 	if err != nil {
 		return nil, "", err
 	}
-	var out []campaign.Contact
-	next := ""
+	out, last, err := s.contactsAfter(ctx, after, limit)
+	if err != nil || last == nil {
+		return out, "", err
+	}
+	return out, encodeCursor(contactListing, last), nil
+}
+
+// ContactsAfter implements store.Contacts.
+func (s *Store) ContactsAfter(ctx context.Context, key string, limit int) ([]campaign.Contact, error) {
+	out, _, err := s.contactsAfter(ctx, []byte(key), limit)
+	return out, err
+}
+
+// contactsAfter gives up to limit contacts behind a key, and the last one's key
+// where there are more.
+func (s *Store) contactsAfter(ctx context.Context, after []byte, limit int) (out []campaign.Contact, last []byte, err error) {
 	err = s.view(ctx, func(t *tx) error {
 		c := t.cursor(contactsBucket)
 		key, value := c.Seek(after)
 		if bytes.Equal(key, after) {
 			key, value = c.Next()
 		}
-		var last []byte
-		for ; key != nil; key, value = c.Next() {
-			if len(out) == limit {
-				next = encodeCursor(contactListing, last)
-				return nil
-			}
+		for ; key != nil && len(out) < limit; key, value = c.Next() {
 			contact, err := decodeContact(key, value)
 			if err != nil {
 				return err
 			}
-			out, last = append(out, contact), key
+			out, last = append(out, contact), append(last[:0], key...)
+		}
+		if key == nil {
+			last = nil
 		}
 		return nil
 	})
-	return out, next, err
+	return out, last, err
 }
 
 // contact gives a stored contact, and whether it is there.

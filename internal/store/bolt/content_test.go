@@ -187,7 +187,7 @@ func TestLargeContentAfterCrash(t *testing.T) {
 func TestLargeContentOnFullDisk(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	s, err := open(dir, 2*maxContentCommit)
+	s, err := open(dir, options{maxOctets: 2 * maxContentCommit})
 	if err != nil {
 		t.Fatal(err)
 	}

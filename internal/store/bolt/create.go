@@ -20,6 +20,7 @@ type creation struct {
 	store.NewCampaign
 
 	value  campaignValue
+	event  []byte  // the payload of the audit trail's first link
 	pieces []piece // of the content, those that are not stored yet
 }
 
@@ -35,7 +36,12 @@ func (s *Store) CreateCampaign(ctx context.Context, n store.NewCampaign) (c camp
 	if err != nil {
 		return campaign.Campaign{}, false, err
 	}
-	call, create := creation{NewCampaign: n, value: v, pieces: piecesOf(n)}, s.create
+	event, err := n.Event().Encode()
+	if err != nil {
+		return campaign.Campaign{}, false, err
+	}
+	v.Campaign.Log = campaign.Chain{}.Next(n.Campaign.ID, 0, event)
+	call, create := creation{NewCampaign: n, value: v, event: event, pieces: piecesOf(n)}, s.create
 	if oneCommit(call.pieces) < len(call.pieces) {
 		create = s.createLarge
 	}
@@ -107,6 +113,9 @@ func (t *tx) create(c creation) error {
 		return err
 	}
 	if err := t.remember(c.NewCampaign, c.value.Campaign.CreatedAt); err != nil {
+		return err
+	}
+	if _, err := t.appendLink(control.Key, campaign.Chain{}, c.event); err != nil {
 		return err
 	}
 	return t.putCampaign(c.value)

@@ -12,6 +12,7 @@ import (
 
 	"postern/internal/campaign"
 	"postern/internal/store"
+	"postern/internal/store/storetest"
 )
 
 // victimVariable names the directory in which this test binary, started
@@ -107,6 +108,7 @@ func TestKill(t *testing.T) {
 	if totals.Sent != written {
 		t.Errorf("totals say %d sent, there are %d rows", totals.Sent, written)
 	}
+	storetest.CheckTrail(t, s, id)
 }
 
 // killVictim runs a victim, kills it in the middle, and gives the last

@@ -72,6 +72,8 @@ func (e *encoder) progress(p campaign.Progress) {
 	}
 	e.bytes(p.Intents)
 	e.bytes(p.Counted)
+	e.int(p.Chain.Links)
+	e.bytes(p.Chain.Head[:])
 }
 
 func (d *decoder) progress() campaign.Progress {
@@ -84,5 +86,9 @@ func (d *decoder) progress() campaign.Progress {
 		}
 	}
 	p.Intents, p.Counted = d.bytes(), d.bytes()
+	p.Chain.Links = d.int()
+	if head := d.octets(); copy(p.Chain.Head[:], head) < len(p.Chain.Head) {
+		d.fail()
+	}
 	return p
 }

@@ -24,6 +24,9 @@ func (s *Store) Transition(ctx context.Context, id string, to store.Transition) 
 		if !to.Since.IsZero() && !c.RunningSince.Equal(milliseconds(to.Since)) {
 			return false, campaign.Errorf(campaign.CodeConflict, "the campaign has been taken up again meanwhile")
 		}
+		if err := t.logEvent(c, to.Event(c.Status)); err != nil {
+			return false, err
+		}
 		transition(c, to)
 		return true, t.signalStop(to.To)
 	})
@@ -110,7 +113,13 @@ func (s *Store) Restart(ctx context.Context, id string, r store.Restart) (campai
 		if v.Campaign.Status != r.From || !r.From.CanBecome(r.To) {
 			return false, errCannotBecome(v.Campaign.Status, r.To)
 		}
+		if !v.Campaign.ExpiredAt.IsZero() {
+			return false, store.ErrExpired()
+		}
 		v.Restart = own
+		if err := t.logEvent(&v.Campaign, r.Event()); err != nil {
+			return false, err
+		}
 		restart(&v.Campaign, r)
 		if err := t.restartControl(id, r); err != nil {
 			return false, err

@@ -2,6 +2,7 @@ package bolt
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"time"
 
@@ -60,7 +61,6 @@ func (t *tx) unsettle(v *leaseValue, r store.Reopen) (toDo bool, err error) {
 	}
 	if v.finished {
 		v.finished, counted.ChunksDone = false, -1
-		v.Progress.Counted = slices.Clone(v.Progress.Settled)
 	}
 	if counted == (campaign.Totals{}) {
 		return true, nil
@@ -77,12 +77,16 @@ func (t *tx) unsettleStates(v *leaseValue, r store.Reopen) (counted campaign.Tot
 	if err != nil {
 		return counted, err
 	}
-	for i, d := range rows {
-		if v.Progress.Settled.Has(i) && slices.Contains(r.States, d.State) {
+	var opened []int
+	for _, i := range slices.Sorted(maps.Keys(rows)) {
+		if d := rows[i]; v.Progress.Settled.Has(i) && slices.Contains(r.States, d.State) {
 			v.Progress.Settled.Remove(i)
 			v.Progress.Intents.Remove(i)
+			v.Progress.Counted.Remove(i)
 			counted.Count(d.State, -1)
+			opened = append(opened, i)
 		}
 	}
-	return counted, nil
+	v.Progress.Chain, err = t.appendLink(v.Key, v.Progress.Chain, campaign.EncodeReopened(opened))
+	return counted, err
 }

@@ -8,8 +8,8 @@ import (
 	"postern/internal/store"
 )
 
-// Absorb implements store.Work with one transaction of the rows, the lease and
-// the totals, under the condition that the lease is as it was when the rows
+// Absorb implements store.Work with one transaction of the rows, the lease, the
+// link of the audit trail and the totals, under the condition that the lease is as it was when the rows
 // were read.
 func (s *Store) Absorb(ctx context.Context, key store.LeaseKey, sent []campaign.Delivery) error {
 	return s.untilStill(ctx, key, func(seen seenLease) (bool, error) { return s.absorb(ctx, seen.Lease, sent) })
@@ -25,11 +25,13 @@ func (s *Store) absorb(ctx context.Context, seen store.Lease, sent []campaign.De
 	if len(news.rows) == 0 {
 		return true, nil
 	}
+	chain, link := s.appendLink(seen.Key, news.progress.Chain, campaign.EncodeResults(news.rows))
+	news.progress.Chain = chain
 	lease := changeOf(seen)
 	if err := lease.setProgress(news.progress); err != nil {
 		return false, err
 	}
-	parts := append(rowParts(s.deliveries, seen.Key, news.rows),
+	parts := append(append(link, s.rowParts(seen.Key, news.rows)...),
 		s.tally(news.counts).part(s.work, totalsKey(seen.Key)),
 		lease.part(s.work, leaseItemKey(seen.Key)))
 	refused, err := s.transact(ctx, s.work, parts...)
@@ -73,5 +75,6 @@ func (n *news) add(d campaign.Delivery, before campaign.DeliveryState) {
 	}
 	n.progress.Settled.Add(d.Index)
 	n.progress.Intents.Remove(d.Index)
+	n.progress.Counted.Remove(d.Index)
 	n.progress.Deferred = slices.DeleteFunc(n.progress.Deferred, func(waits campaign.Deferred) bool { return waits.Index == d.Index })
 }

@@ -65,7 +65,7 @@ func rawCheckpoint(b *testing.B, s *Store) func(context.Context) error {
 	held := chunk(b, s, store.MaxChunkRecipients)
 	cp := fullCheckpoint()
 	held = must[store.Lease](b)(s.Checkpoint(b.Context(), held, cp))
-	parts := rowParts(s.deliveries, held.Key, cp.Deliveries)
+	parts := s.rowParts(held.Key, cp.Deliveries)
 	for _, key := range []item{leaseItemKey(held.Key), totalsKey(held.Key)} {
 		it, found, err := s.getItem(b.Context(), s.work, key)
 		if err != nil || !found {

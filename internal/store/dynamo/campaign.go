@@ -16,6 +16,7 @@ const (
 	attrStartedAt  = "started_at"
 	attrFinishedAt = "finished_at"
 	attrRunning    = "running_since"
+	attrExpiredAt  = "expired_at"
 	attrSealed     = "smtp_password_sealed"
 	attrDigest     = "create_digest"
 	// attrRestarted is the stamp of the last Restart.
@@ -48,6 +49,7 @@ func campaignItem(c campaign.Campaign) item {
 	putWhen(it, attrStartedAt, c.StartedAt)
 	putWhen(it, attrFinishedAt, c.FinishedAt)
 	putWhen(it, attrRunning, c.RunningSince)
+	putWhen(it, attrExpiredAt, c.ExpiredAt)
 	return it
 }
 
@@ -97,7 +99,8 @@ func campaignOf(it item) campaign.Campaign {
 		SourceVPCE: text(it["source_vpce"]),
 		CreatedAt:  moment(it[attrCreatedAt]), UpdatedAt: moment(it[attrUpdatedAt]),
 		StartedAt: moment(it[attrStartedAt]), FinishedAt: moment(it[attrFinishedAt]),
-		RunningSince: moment(it[attrRunning]),
+		RunningSince: moment(it[attrRunning]), ExpiredAt: moment(it[attrExpiredAt]),
+		Log: chainOf(it, attrLog, attrLogHead),
 	}
 }
 

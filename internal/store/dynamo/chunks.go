@@ -58,17 +58,21 @@ func (s *Store) GetAudience(ctx context.Context, key store.LeaseKey) ([]byte, er
 }
 
 // Checkpoint implements store.Work with one transaction of the chunk's lease,
-// the rows and the totals. Without a terminal delivery the totals stay as
-// they are, so such a checkpoint leaves them alone.
+// the rows, the link of the audit trail and the totals. Without a terminal
+// delivery there is no link, and the totals stay as they are, so such a
+// checkpoint leaves them alone.
 func (s *Store) Checkpoint(ctx context.Context, held store.Lease, cp store.Checkpoint) (store.Lease, error) {
 	w, err := writeOf(held, "checkpoint", cp)
 	if err != nil {
 		return store.Lease{}, err
 	}
-	if err := w.setProgress(cp.Progress); err != nil {
+	chain, parts := s.appendLink(held.Key, held.Progress.Chain, campaign.EncodeResults(cp.Deliveries))
+	progress := cp.Progress
+	progress.Chain = chain
+	if err := w.setProgress(progress); err != nil {
 		return store.Lease{}, err
 	}
-	parts := rowParts(s.deliveries, held.Key, cp.Deliveries)
+	parts = append(parts, s.rowParts(held.Key, cp.Deliveries)...)
 	if counts := countTerminal(cp.Deliveries); len(counts) > 0 {
 		parts = append(parts, s.tally(counts).part(s.work, totalsKey(held.Key)))
 	}
@@ -76,6 +80,6 @@ func (s *Store) Checkpoint(ctx context.Context, held store.Lease, cp store.Check
 		return s.writeLease(ctx, w)
 	}
 	then := held
-	then.Progress = asStored(cp.Progress)
+	then.Progress = asStored(progress)
 	return s.transactLease(ctx, w, then, parts...)
 }

@@ -53,8 +53,10 @@ func newClient(ctx context.Context, c Config) (*dynamodb.Client, func(), error) 
 		return nil, nil, campaign.Errorf(campaign.CodeUnavailable, "no AWS region is set; set AWS_REGION")
 	}
 	web, closeIdle := ownTransport(cfg.HTTPClient)
+	measured := newMetrics(c.Registerer, c.TablePrefix)
 	return dynamodb.NewFromConfig(cfg, func(o *dynamodb.Options) {
 		o.HTTPClient = web
+		o.APIOptions = append(o.APIOptions, measured.install)
 		if c.Endpoint != "" {
 			o.BaseEndpoint = aws.String(c.Endpoint)
 			// DynamoDB Local sends no checksum with errors, which the SDK takes

@@ -13,7 +13,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
 	"postern/internal/campaign"
-	"postern/internal/store"
 )
 
 func number(s string) types.AttributeValue { return &types.AttributeValueMemberN{Value: s} }
@@ -89,7 +88,7 @@ func TestTableFromBefore(t *testing.T) {
 		t.Fatalf("got\n%+v, want\n%+v", got, want)
 	}
 
-	sent := store.Sent{At: time.Now(), Keys: []string{"old@example.org", "text@example.org", "null@example.org"}}
+	sent := sentNow("old@example.org", "text@example.org", "null@example.org")
 	for range 2 { // the second time by a call that is repeated
 		if err := s.CountSent(t.Context(), "campaign_18", sent); err != nil {
 			t.Fatal(err)

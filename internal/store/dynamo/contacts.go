@@ -188,28 +188,44 @@ func (s *Store) getBatch(ctx context.Context, table string, keys types.KeysAndAt
 // ListContacts implements store.Contacts by a Scan, whose order is that of the
 // partition keys' hashes: what is there all the time keeps its place.
 func (s *Store) ListContacts(ctx context.Context, cursor string, limit int) ([]campaign.Contact, string, error) {
-	in := &dynamodb.ScanInput{TableName: aws.String(s.contacts), ConsistentRead: aws.Bool(true), Limit: clamp(limit)}
+	after := ""
 	if cursor != "" {
-		key, err := listingContacts.keyOf(cursor)
-		if err != nil {
+		var err error
+		if after, err = listingContacts.keyOf(cursor); err != nil {
 			return nil, "", err
 		}
-		in.ExclusiveStartKey = contactKey(key)
+	}
+	contacts, last, err := s.scanContacts(ctx, after, limit)
+	if err != nil || last == "" {
+		return contacts, "", err
+	}
+	return contacts, listingContacts.cursorTo(last), nil
+}
+
+// ContactsAfter implements store.Contacts by a Scan too, which is charged by
+// what the contacts measure together, and not by each.
+func (s *Store) ContactsAfter(ctx context.Context, key string, limit int) ([]campaign.Contact, error) {
+	contacts, _, err := s.scanContacts(ctx, key, limit)
+	return contacts, err
+}
+
+// scanContacts gives a page of the contacts behind a key, "" for the first
+// page, and the last key that was looked at, "" at the end.
+func (s *Store) scanContacts(ctx context.Context, after string, limit int) (contacts []campaign.Contact, last string, err error) {
+	in := &dynamodb.ScanInput{TableName: aws.String(s.contacts), ConsistentRead: aws.Bool(true), Limit: clamp(limit)}
+	if after != "" {
+		in.ExclusiveStartKey = contactKey(after)
 	}
 	out, err := s.db.Scan(ctx, in)
 	if err != nil {
 		return nil, "", call{opScan, s.contacts}.fail(ctx, err)
 	}
-	var contacts []campaign.Contact
 	for _, it := range out.Items {
 		if hasOwnKey(it) {
 			contacts = append(contacts, contactOf(it))
 		}
 	}
-	if len(out.LastEvaluatedKey) == 0 {
-		return contacts, "", nil
-	}
-	return contacts, listingContacts.cursorTo(text(out.LastEvaluatedKey[attrEmail])), nil
+	return contacts, text(out.LastEvaluatedKey[attrEmail]), nil
 }
 
 // clamp makes DynamoDB's kind of limit; a page ends at 1 MB anyway.

@@ -26,6 +26,8 @@ type acceptance struct {
 	item   item
 	// content is NewCampaign's, and the audience where it is large.
 	content map[string][]byte
+	// event is the payload of the audit trail's first link.
+	event []byte
 }
 
 func newAcceptance(n store.NewCampaign) (acceptance, error) {
@@ -33,8 +35,13 @@ func newAcceptance(n store.NewCampaign) (acceptance, error) {
 	if err != nil {
 		return acceptance{}, err
 	}
-	a := acceptance{NewCampaign: n, digest: octets(mark), item: campaignItem(n.Campaign), content: n.Content}
-	a.item[attrDigest] = mark
+	event, err := n.Event().Encode()
+	if err != nil {
+		return acceptance{}, err
+	}
+	a := acceptance{NewCampaign: n, digest: octets(mark), item: campaignItem(n.Campaign), content: n.Content, event: event}
+	log := campaign.Chain{}.Next(n.Campaign.ID, 0, event)
+	a.item[attrDigest], a.item[attrLog], a.item[attrLogHead] = mark, num(log.Links), bin(log.Head[:])
 	packed, err := pack(selection(n.Campaign.Audience))
 	if err != nil {
 		return acceptance{}, campaign.Wrap(campaign.CodeInternal, err, "the audience cannot be packed")
@@ -69,7 +76,7 @@ func (a acceptance) startsAt() time.Time {
 // CreateCampaign implements store.Campaigns in three steps: a reservation of
 // the Idempotency-Key (of the campaign's id where there is no key), the pieces
 // of content, and one transaction of the campaign, its control lease, its
-// place in the listing and the reservation, which becomes the record of the
+// place in the listing, its audit trail's first link and the reservation, which becomes the record of the
 // key.
 //
 // A process that dies after the first step leaves the key reserved for
@@ -125,12 +132,15 @@ func (s *Store) accept(ctx context.Context, a acceptance) error {
 	if err := s.putContent(ctx, id, a.content); err != nil {
 		return err
 	}
+	control := store.LeaseKey{CampaignID: id}
+	_, link := s.appendLink(control, campaign.Chain{}, a.event)
 	const campaignPart, reservationPart = 0, 3
 	refused, err := s.transact(ctx, s.campaigns,
 		putPart(s.campaigns, a.item, attrCampaignID),
-		putPart(s.work, newLease(store.LeaseKey{CampaignID: id}, a.startsAt(), 0), "pk"),
+		putPart(s.work, newLease(control, a.startsAt(), 0), "pk"),
 		putPart(s.work, workKey(pkListing, id), ""),
-		s.settle(a).part(s.work, reservationKey(a.NewCampaign)))
+		s.settle(a).part(s.work, reservationKey(a.NewCampaign)),
+		link[0])
 	if err != nil || len(refused) == 0 {
 		return err
 	}

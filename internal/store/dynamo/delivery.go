@@ -53,10 +53,14 @@ func rowOf(it item) campaign.Delivery {
 
 // rowParts writes rows whatever was there: the lease's condition stands for
 // theirs.
-func rowParts(table string, key store.LeaseKey, deliveries []campaign.Delivery) []types.TransactWriteItem {
+func (s *Store) rowParts(key store.LeaseKey, deliveries []campaign.Delivery) []types.TransactWriteItem {
 	parts := make([]types.TransactWriteItem, len(deliveries))
 	for i, d := range deliveries {
-		parts[i] = putPart(table, rowItem(key, d), "")
+		row := rowItem(key, d)
+		if s.rowsFor > 0 {
+			row[TTLAttribute] = num(d.UpdatedAt.Add(s.rowsFor).Unix())
+		}
+		parts[i] = putPart(s.deliveries, row, "")
 	}
 	return parts
 }

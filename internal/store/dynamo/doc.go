@@ -19,7 +19,8 @@
 // smtp_username, smtp_default, smtp_password_sealed (ciphertext, until the
 // campaign ends), audience (the packed selection, or text where it is kept as
 // content), promise, send_at, source_vpce, created_at, updated_at, started_at,
-// running_since, finished_at, create_digest and restart_digest (what the call
+// running_since, finished_at, log_links and log_head (the end of its
+// chain of the audit trail), create_digest and restart_digest (what the call
 // that made it and the last one that restarted it were).
 //
 // EmailDeliveries, key chunk (as the pk of its lease) and i (index in the
@@ -31,6 +32,8 @@
 //	pk                        sk           what
 //	c#<campaign>#<number>     lease        a lease; number 0 is the control lease
 //	c#<campaign>#<number>     audience     a: the packed audience of a chunk
+//	c#<campaign>#<number>     link#<link>  h hash, p payload: a link of the audit
+//	                                       trail; number 0 is the campaign's own chain
 //	t#<campaign>              00 to 31     a shard of the totals
 //	b#<campaign>#<digest>#<n> content      b: a piece of content, n: how many there are
 //	k#<hash of the key>       reservation  an Idempotency-Key
@@ -42,7 +45,8 @@
 //
 // A lease has o owner, f fence, v version, w the stamp of its holder's last
 // write and wv the version which that made, x closed, n size, s settled, si
-// intents and sc counted (bitmaps), d deferred (deflated JSON), e counted as
+// intents and sc counted (bitmaps), d deferred (deflated JSON), al and ah the
+// links and the head of its chain of the audit trail, e counted as
 // done in the totals, fc fk ff the freeze's cursor, chunks and final, rn rs rf
 // the reopening's next chunk, states and first chunk for them, and due_shard
 // and due_at. Those two are the key of the index "due" (keys only): 8 shards of
@@ -77,26 +81,28 @@
 //
 // # Cost
 //
-// A checkpoint of 98 rows takes 200 write units: 2 a row, 2 for the lease, 2
-// for the totals (a transaction doubles each); one of fewer rows has the same 4
-// for lease and totals, and one without rows, as an intent may be, takes 1.
+// A checkpoint of 97 rows takes about 216 write units: 2 a row, 2 for the
+// lease, 2 for the totals, and 2 a kilobyte of the audit trail's link, which has
+// about 90 octets a row (a transaction doubles each); one of fewer rows has the
+// same 4 for lease and totals, and one without rows, as an intent may be, takes 1.
 // Freezing takes 2 a kilobyte of packed audience, about 0.17 a recipient.
 // Taking a lease or letting it go takes 3, two of them for the due index; a
-// renewal 1; finishing a chunk 5. CountSent takes 1 for each contact of up to a
-// kilobyte, and as much for one that it finds counted already. So a recipient
-// takes about 2.27 write units from freezing to finish, and 3.27 with
-// statistics; TestCapacity measures it.
+// renewal 1; finishing a chunk 5. So a recipient takes about 2.46 write units
+// from freezing to finish. Behind that, CountSent takes 1 for each contact of up
+// to a kilobyte, and as much for one that it finds counted already, and
+// MarkCounted 1 a chunk: 3.46 with statistics; TestCapacity measures it.
 //
 // Shelving a chunk takes 3 and 2 a kilobyte of its campaign's item; reopening
-// it 5, or 7 with recipients to be mailed again, whose rows are read. A
+// it 5, or 9 with recipients to be mailed again, whose rows are read. A
 // message that is absorbed takes what a row of a checkpoint does, and a read of
-// the chunk's rows. DueLeases reads with 9 queries, up to 18 while more is
+// the chunk's rows. An event of the audit trail takes 2 a kilobyte, and so much
+// for the campaign's item. DueLeases reads with 9 queries, up to 18 while more is
 // due than an answer has room for, of about 80 octets a lease, eventually
 // consistent; Signal and GetCell take one strongly consistent read.
 //
 // A partition takes 1,000 write units a second: leases and rows are spread by
 // chunk, content by piece. The totals of a campaign share one partition, whose
-// 2 units a checkpoint are enough for about 49,000 recipients a second. The
+// 2 units a checkpoint are enough for about 48,000 recipients a second. The
 // partition of held leases has one write for each lease that is taken and one
 // for each that is let go: enough for 500 chunks a second.
 package dynamo

@@ -1,6 +1,7 @@
 package dynamo
 
 import (
+	"bytes"
 	"context"
 	"time"
 
@@ -24,21 +25,21 @@ func (s *Store) FinishChunk(ctx context.Context, held store.Lease) (store.Lease,
 
 // CountSent implements store.Work, contact by contact, each under a condition
 // that makes it count once.
-func (s *Store) CountSent(ctx context.Context, campaignID string, sent store.Sent) error {
-	return forEach(ctx, len(sent.Keys), func(ctx context.Context, i int) error {
-		return s.countSent(ctx, sent.Keys[i], campaignID, sent.At)
+func (s *Store) CountSent(ctx context.Context, campaignID string, sent []store.Sent) error {
+	return forEach(ctx, len(sent), func(ctx context.Context, i int) error {
+		return s.countSent(ctx, campaignID, sent[i])
 	})
 }
 
 // countSent counts one message to a contact. A condition that does not hold
 // means that the contact is gone or that this campaign is counted.
-func (s *Store) countSent(ctx context.Context, key, campaignID string, at time.Time) error {
-	u := statistic(campaignID, at)
+func (s *Store) countSent(ctx context.Context, campaignID string, sent store.Sent) error {
+	u := statistic(campaignID, sent.At)
 	u.add(attrEmailCount, 1)
-	err := s.updateContact(ctx, key, u)
+	err := s.updateContact(ctx, sent.Key, u)
 	if isValidation(err) {
 		// The count has a type that does not count: another program's text.
-		err = s.countText(ctx, key, campaignID, at)
+		err = s.countText(ctx, campaignID, sent)
 	}
 	if _, done := conditionFailed(err); done || err == nil {
 		return nil
@@ -48,15 +49,48 @@ func (s *Store) countSent(ctx context.Context, key, campaignID string, at time.T
 
 // countText replaces a count that is stored as text by a number, if it is
 // still the text that was read.
-func (s *Store) countText(ctx context.Context, key, campaignID string, at time.Time) error {
-	it, found, err := s.getItem(ctx, s.contacts, contactKey(key))
+func (s *Store) countText(ctx context.Context, campaignID string, sent store.Sent) error {
+	it, found, err := s.getItem(ctx, s.contacts, contactKey(sent.Key))
 	if err != nil || !found {
 		return err
 	}
-	u := statistic(campaignID, at)
+	u := statistic(campaignID, sent.At)
 	u.set(attrEmailCount, num(integer(it[attrEmailCount])+1))
 	u.require("%s=%s", attrEmailCount, it[attrEmailCount])
-	return s.updateContact(ctx, key, u)
+	return s.updateContact(ctx, sent.Key, u)
+}
+
+// MarkCounted implements store.Work. It leaves the stamp alone: who has closed
+// the lease may repeat that call behind it.
+func (s *Store) MarkCounted(ctx context.Context, seen store.Lease) (store.Lease, error) {
+	u := changeOf(seen)
+	u.require("attribute_exists(%s)", attrClosed)
+	u.setBitmap(attrCounted, seen.Progress.Settled)
+	out, err := s.db.UpdateItem(ctx, u.input(s.work, leaseItemKey(seen.Key)))
+	if old, failed := conditionFailed(err); failed {
+		return markedAlready(seen, old)
+	}
+	if err != nil {
+		return store.Lease{}, call{opUpdate, s.work}.fail(ctx, err)
+	}
+	return leaseOf(out.Attributes)
+}
+
+// markedAlready recognises the write in the lease that a failed condition
+// gives back: nothing else makes such a lease of one as seen.
+func markedAlready(seen store.Lease, old item) (store.Lease, error) {
+	if len(old) == 0 {
+		return store.Lease{}, noLease(seen.Key)
+	}
+	now, err := leaseOf(old)
+	if err != nil {
+		return store.Lease{}, err
+	}
+	if now.Closed && now.Version == seen.Version+1 && now.Fence == seen.Fence &&
+		bytes.Equal(now.Progress.Settled, seen.Progress.Settled) && bytes.Equal(now.Progress.Counted, now.Progress.Settled) {
+		return now, nil
+	}
+	return store.Lease{}, errChanged(seen.Key)
 }
 
 func statistic(campaignID string, at time.Time) *update {

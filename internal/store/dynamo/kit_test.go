@@ -93,6 +93,14 @@ func person(t testing.TB, s *Store, address string) string {
 	return change.Key()
 }
 
+// sentNow are messages to contacts.
+func sentNow(keys ...string) (sent []store.Sent) {
+	for _, key := range keys {
+		sent = append(sent, store.Sent{Key: key, At: time.Now()})
+	}
+	return sent
+}
+
 func contactOfKey(t *testing.T, s *Store, key string) campaign.Contact {
 	t.Helper()
 	got := must[[]campaign.Contact](t)(s.GetContacts(t.Context(), []string{key}))

@@ -96,6 +96,7 @@ func leaseOf(it item) (store.Lease, error) {
 		Reopen: reopenOf(it),
 		Progress: campaign.Progress{
 			Settled: octets(it[attrSettled]), Intents: octets(it[attrIntents]), Counted: octets(it[attrCounted]),
+			Chain: chainOf(it, attrLinks, attrHead),
 		},
 	}
 	var err error
@@ -176,11 +177,16 @@ func (u *update) setProgress(p campaign.Progress) error {
 	u.set(attrSettled, bin(p.Settled))
 	u.setBitmap(attrIntents, p.Intents)
 	u.setBitmap(attrCounted, p.Counted)
-	if len(p.Deferred) == 0 {
+	u.setChain(p.Chain)
+	return u.setDeferred(p.Deferred)
+}
+
+func (u *update) setDeferred(list []campaign.Deferred) error {
+	if len(list) == 0 {
 		u.remove(attrDeferred)
 		return nil
 	}
-	packed, err := packDeferred(p.Deferred)
+	packed, err := packDeferred(list)
 	if err != nil {
 		return campaign.Wrap(campaign.CodeInternal, err, "a chunk's progress cannot be packed")
 	}

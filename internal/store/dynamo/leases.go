@@ -82,10 +82,13 @@ func (w leaseWrite) applied(old item) (store.Lease, error) {
 	mine := integer(old[attrStamped]) == w.from.Version+1 && integer(old[attrFence]) == w.fence &&
 		bytes.Equal(octets(old[attrStamp]), octets(w.stamp))
 	if !mine {
-		return store.Lease{}, campaign.Errorf(campaign.CodeConflict, "lease %d of campaign %s was changed meanwhile",
-			w.from.Key.Number, w.from.Key.CampaignID)
+		return store.Lease{}, errChanged(w.from.Key)
 	}
 	return leaseOf(old)
+}
+
+func errChanged(key store.LeaseKey) error {
+	return campaign.Errorf(campaign.CodeConflict, "lease %d of campaign %s was changed meanwhile", key.Number, key.CampaignID)
 }
 
 func noLease(key store.LeaseKey) error {

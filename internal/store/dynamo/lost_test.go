@@ -8,6 +8,7 @@ import (
 
 	"postern/internal/campaign"
 	"postern/internal/store"
+	"postern/internal/store/storetest"
 )
 
 func tenRecipients(t testing.TB, s *Store) store.Lease {
@@ -92,6 +93,7 @@ func (c leaseCall) expectOnce(t *testing.T, s *Store, held, got store.Lease) {
 	if totals != c.want {
 		t.Fatalf("totals are %+v, want %+v", totals, c.want)
 	}
+	storetest.CheckTrail(t, s, held.Key.CampaignID)
 }
 
 // TestLostAnswer: the first answer to an applied write is lost, the SDK tries
@@ -166,6 +168,12 @@ func otherCalls() []otherCall {
 		person(t, s, "ann@example.org")
 		return tenRecipients(t, s)
 	}
+	finished := func(t testing.TB, s *Store) store.Lease {
+		t.Helper()
+		held := chunk(t, s, 4)
+		held = must[store.Lease](t)(s.Checkpoint(t.Context(), held, checkpoint(4, 4)))
+		return must[store.Lease](t)(s.FinishChunk(t.Context(), held))
+	}
 	signal := func(t *testing.T, s *Store, _ store.Lease) any {
 		t.Helper()
 		return must[int64](t)(s.Signal(t.Context()))
@@ -188,11 +196,31 @@ func otherCalls() []otherCall {
 			return [2]int64{totals.Sent, version}
 		}, [2]int64{4, 1}},
 		{"CountSent", opUpdate, reached, func(ctx context.Context, s *Store, l store.Lease) error {
-			return s.CountSent(ctx, l.Key.CampaignID, store.Sent{Keys: []string{"ann@example.org"}, At: time.Now()})
+			return s.CountSent(ctx, l.Key.CampaignID, sentNow("ann@example.org"))
 		}, func(t *testing.T, s *Store, _ store.Lease) any {
 			t.Helper()
 			return contactOfKey(t, s, "ann@example.org").EmailCount
 		}, int64(1)},
+		{"MarkCounted", opUpdate, finished, func(ctx context.Context, s *Store, l store.Lease) error {
+			_, err := s.MarkCounted(ctx, l)
+			return err
+		}, func(t *testing.T, s *Store, l store.Lease) any {
+			t.Helper()
+			now := must[store.Lease](t)(s.GetLease(t.Context(), l.Key))
+			return [2]int64{int64(now.Progress.Counted.Len()), now.Version - l.Version}
+		}, [2]int64{4, 1}},
+		{"AppendEvent", opTransact, tenRecipients, func(ctx context.Context, s *Store, l store.Lease) error {
+			links, err := s.AuditLinks(ctx, store.LeaseKey{CampaignID: l.Key.CampaignID}, 0, 1)
+			if err != nil {
+				return err
+			}
+			first := campaign.Chain{Links: 1, Head: links[0].Hash}
+			_, err = s.AppendEvent(ctx, l.Key.CampaignID, first, campaign.Event{Action: campaign.ActionErased})
+			return err
+		}, func(t *testing.T, s *Store, l store.Lease) any {
+			t.Helper()
+			return must[campaign.Campaign](t)(s.GetCampaign(t.Context(), l.Key.CampaignID)).Log.Links
+		}, int64(2)},
 		{"SwapCell", opPut, tenRecipients, func(ctx context.Context, s *Store, _ store.Lease) error {
 			_, err := s.SwapCell(ctx, "relay", store.Cell{}, []byte("mine"))
 			return err
@@ -225,6 +253,7 @@ func TestLostAnswers(t *testing.T) {
 				if got := c.look(t, direct, l); err != nil || !reflect.DeepEqual(got, c.want) {
 					t.Fatalf("with %d answers lost: %v, want %v; error %v", lost, got, c.want, err)
 				}
+				storetest.CheckTrail(t, direct, l.Key.CampaignID)
 			}
 		})
 	}
@@ -250,4 +279,5 @@ func TestCheckpointUnderAbsorb(t *testing.T) {
 	if totals := must[campaign.Totals](t)(direct.Totals(t.Context(), held.Key.CampaignID)); totals.Sent != 9 {
 		t.Fatalf("%d sent, want 9", totals.Sent)
 	}
+	storetest.CheckTrail(t, direct, held.Key.CampaignID)
 }

@@ -12,7 +12,7 @@ import (
 )
 
 // ReopenChunk implements store.Work with one transaction of the control lease,
-// the chunk's lease and the totals.
+// the chunk's lease, the link of its audit trail and the totals.
 func (s *Store) ReopenChunk(ctx context.Context, control store.Lease, dueAt time.Time) (store.Lease, error) {
 	w, err := writeOf(control, "reopen chunk", dueAt.UnixNano())
 	if err != nil {
@@ -58,22 +58,24 @@ func (s *Store) reopening(ctx context.Context, r store.Reopen, seen seenLease, d
 	if !seen.Closed {
 		return []types.TransactWriteItem{s.bringForward(seen.Lease, dueAt)}, nil
 	}
-	counts, progress, err := s.reopened(ctx, r, seen)
+	o, err := s.open(ctx, r, seen)
 	if err != nil {
 		return nil, err
 	}
-	if seen.done && len(counts) == 0 {
+	if seen.done && len(o.counts) == 0 {
 		return nil, nil // nobody is open, and the totals know
 	}
+	chain, parts := s.appendLink(seen.Key, o.progress.Chain, campaign.EncodeReopened(o.recipients))
+	o.progress.Chain = chain
 	lease := changeOf(seen.Lease)
 	lease.free(seen.Key, dueAt)
 	lease.remove(attrDone)
-	if err := lease.setProgress(progress); err != nil {
+	if err := lease.setProgress(o.progress); err != nil {
 		return nil, err
 	}
-	parts := []types.TransactWriteItem{lease.part(s.work, leaseItemKey(seen.Key))}
-	if len(counts) > 0 || seen.done {
-		tally := s.tally(counts)
+	parts = append(parts, lease.part(s.work, leaseItemKey(seen.Key)))
+	if len(o.counts) > 0 || seen.done {
+		tally := s.tally(o.counts)
 		if seen.done {
 			tally.add(totalsDone, -1)
 		}
@@ -95,27 +97,30 @@ func (s *Store) bringForward(seen store.Lease, dueAt time.Time) types.TransactWr
 	return open.checkPart(s.work, leaseItemKey(seen.Key))
 }
 
-// reopened gives what a closed chunk's progress becomes, and by how much the
-// totals of the states of those who are to be mailed again go down.
-func (s *Store) reopened(ctx context.Context, r store.Reopen, seen seenLease) (map[campaign.DeliveryState]int64, campaign.Progress, error) {
-	counts := map[campaign.DeliveryState]int64{}
-	progress := seen.Progress.Clone()
-	var rows []campaign.Delivery
-	if len(r.States) > 0 && seen.Key.Number >= r.StatesFrom {
-		var err error
-		if rows, err = s.Deliveries(ctx, seen.Key); err != nil {
-			return nil, progress, err
-		}
+// opened is what a closed chunk becomes when it is taken up again.
+type opened struct {
+	progress campaign.Progress
+	// recipients are to be mailed again, by index, and counts is by how much the
+	// totals of their states go down.
+	recipients []int
+	counts     map[campaign.DeliveryState]int64
+}
+
+// open finds out who of a closed chunk is to be mailed again.
+func (s *Store) open(ctx context.Context, r store.Reopen, seen seenLease) (opened, error) {
+	o := opened{progress: seen.Progress.Clone(), counts: map[campaign.DeliveryState]int64{}}
+	if len(r.States) == 0 || seen.Key.Number < r.StatesFrom {
+		return o, nil
 	}
+	rows, err := s.Deliveries(ctx, seen.Key)
 	for _, d := range rows {
-		if progress.Settled.Has(d.Index) && slices.Contains(r.States, d.State) {
-			counts[d.State]--
-			progress.Settled.Remove(d.Index)
-			progress.Intents.Remove(d.Index)
+		if o.progress.Settled.Has(d.Index) && slices.Contains(r.States, d.State) {
+			o.counts[d.State]--
+			o.progress.Settled.Remove(d.Index)
+			o.progress.Intents.Remove(d.Index)
+			o.progress.Counted.Remove(d.Index)
+			o.recipients = append(o.recipients, d.Index)
 		}
 	}
-	if seen.done {
-		progress.Counted = slices.Clone(progress.Settled)
-	}
-	return counts, progress, nil
+	return o, err
 }

@@ -10,8 +10,8 @@ import (
 	"postern/internal/store"
 )
 
-// Restart implements store.Campaigns with one transaction of the campaign, its
-// control lease and the signal. The campaign keeps the call's stamp, by which
+// Restart implements store.Campaigns with one transaction of the campaign, the
+// event in its audit trail, its control lease and the signal. The campaign keeps the call's stamp, by which
 // a repeated call is recognised.
 func (s *Store) Restart(ctx context.Context, id string, r store.Restart) (campaign.Campaign, error) {
 	if id == "" {
@@ -34,26 +34,43 @@ func (s *Store) restart(ctx context.Context, seen store.Lease, r store.Restart, 
 	if !r.From.CanBecome(r.To) {
 		return false, cannotBecome(r.From, r.To)
 	}
+	id := seen.Key.CampaignID
+	now, _, err := s.getItem(ctx, s.campaigns, campaignKey(id))
+	if err != nil {
+		return false, err
+	}
+	if done, err := restartedAlready(now, r, mark); done || err != nil {
+		return done, err
+	}
+	u := restartUpdate(r, mark)
+	link, err := s.logEvent(u, id, chainOf(now, attrLog, attrLogHead), r.Event())
+	if err != nil {
+		return false, err
+	}
 	lease := changeOf(seen)
 	lease.free(seen.Key, r.DueAt)
 	lease.setReopen(reopenAfter(seen.Reopen, r.States))
 	refused, err := s.transact(ctx, s.campaigns,
-		restartUpdate(r, mark).part(s.campaigns, campaignKey(seen.Key.CampaignID)),
+		u.part(s.campaigns, campaignKey(id)), link,
 		lease.part(s.work, leaseItemKey(seen.Key)),
 		raise().part(s.work, signalKey()))
-	if err != nil {
-		return false, err
-	}
-	old, is := refused[0]
+	return err == nil && len(refused) == 0, err
+}
+
+// restartedAlready recognises the call in the campaign as it is. The error says
+// why it must not be made.
+func restartedAlready(now item, r store.Restart, mark types.AttributeValue) (bool, error) {
 	switch {
-	case !is:
-		return len(refused) == 0, nil
-	case len(old) == 0:
+	case len(now) == 0:
 		return false, noCampaign()
-	case bytes.Equal(octets(old[attrRestarted]), octets(mark)):
+	case bytes.Equal(octets(now[attrRestarted]), octets(mark)):
 		return true, nil
+	case text(now[attrStatus]) != string(r.From):
+		return false, campaign.Errorf(campaign.CodeConflict, "the campaign is %s, not %s", text(now[attrStatus]), r.From)
+	case now[attrExpiredAt] != nil:
+		return false, store.ErrExpired()
 	}
-	return false, campaign.Errorf(campaign.CodeConflict, "the campaign is %s, not %s", text(old[attrStatus]), r.From)
+	return false, nil
 }
 
 // reopenAfter is what a Restart makes of an earlier one's Reopen.
@@ -68,6 +85,7 @@ func restartUpdate(r store.Restart, mark types.AttributeValue) *update {
 	u := newUpdate()
 	u.require("%s=%s", attrStatus, str(string(r.From)))
 	u.require("(attribute_not_exists(%[1]s) OR %[1]s<>%[2]s)", attrRestarted, mark)
+	u.require("attribute_not_exists(%s)", attrExpiredAt)
 	u.set(attrRestarted, mark)
 	u.set(attrStatus, str(string(r.To)))
 	u.set(attrUpdatedAt, when(r.At))

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
 	"postern/internal/store"
@@ -26,6 +27,11 @@ type Config struct {
 	// CreateTables makes tables that are missing, for local use. Without it
 	// Open fails when one is missing.
 	CreateTables bool
+	// Registerer takes the metrics of the client that Open makes; nil for none.
+	Registerer prometheus.Registerer
+	// RowsFor is how long behind its writing DynamoDB is to delete a delivery's
+	// row (TTL); 0 for never.
+	RowsFor time.Duration
 	// Now is the clock behind idempotency records and the times of totals;
 	// nil for time.Now.
 	Now func() time.Time
@@ -36,6 +42,7 @@ type Store struct {
 	db        *dynamodb.Client
 	closeIdle func() // nothing where the client was given
 	now       func() time.Time
+	rowsFor   time.Duration
 
 	prefix                                string
 	contacts, campaigns, deliveries, work string
@@ -48,8 +55,21 @@ var _ store.Store = (*Store)(nil)
 // Open connects to the tables and makes sure that they are there.
 // CodeUnavailable with what to do where they are not.
 func Open(ctx context.Context, c Config) (*Store, error) {
+	s, err := attach(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.ready(ctx, c.CreateTables); err != nil {
+		_ = s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// attach makes a store that has not been in touch with its tables.
+func attach(ctx context.Context, c Config) (*Store, error) {
 	s := &Store{
-		db: c.Client, now: c.Now, prefix: c.TablePrefix,
+		db: c.Client, now: c.Now, rowsFor: c.RowsFor, prefix: c.TablePrefix,
 		contacts: c.TablePrefix + TableContacts, campaigns: c.TablePrefix + TableCampaigns,
 		deliveries: c.TablePrefix + TableDeliveries, work: c.TablePrefix + TableWork,
 		due: newDueCursors(), closeIdle: func() {},
@@ -62,10 +82,6 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 		if s.db, s.closeIdle, err = newClient(ctx, c); err != nil {
 			return nil, err
 		}
-	}
-	if err := s.ready(ctx, c.CreateTables); err != nil {
-		_ = s.Close()
-		return nil, err
 	}
 	return s, nil
 }

@@ -11,24 +11,40 @@ import (
 	"postern/internal/store"
 )
 
-// Transition implements store.Campaigns. Where the campaign stops, the write
-// is in one transaction with the signal.
+// Transition implements store.Campaigns with one transaction of the campaign,
+// the event in its audit trail and, where it stops, the signal. The event tells
+// what the campaign was before, so it is read first, and the write has the
+// condition that it is still so.
 func (s *Store) Transition(ctx context.Context, id string, t store.Transition) (campaign.Campaign, error) {
 	if id == "" {
 		return campaign.Campaign{}, noCampaign()
 	}
-	if !isStop(t.To) {
-		return s.move(ctx, id, t)
+	for wait := newBackoff(); ; {
+		it, found, err := s.getItem(ctx, s.campaigns, campaignKey(id))
+		switch {
+		case err != nil:
+			return campaign.Campaign{}, err
+		case !found:
+			return campaign.Campaign{}, noCampaign()
+		}
+		switch may, err := mayTransition(it, t); {
+		case err != nil:
+			return campaign.Campaign{}, err
+		case !may:
+			return s.readCampaign(ctx, it)
+		}
+		moved, err := s.move(ctx, it, t)
+		switch {
+		case err != nil:
+			return campaign.Campaign{}, err
+		case moved:
+			return s.GetCampaign(ctx, id)
+		}
+		restless := campaign.Errorf(campaign.CodeUnavailable, "campaign %s changes all the time", id)
+		if err := wait.next(ctx, restless); err != nil {
+			return campaign.Campaign{}, call{opTransact, s.campaigns}.fail(ctx, err)
+		}
 	}
-	refused, err := s.transact(ctx, s.campaigns,
-		transitionUpdate(t).part(s.campaigns, campaignKey(id)), raise().part(s.work, signalKey()))
-	if err != nil {
-		return campaign.Campaign{}, err
-	}
-	if old, is := refused[0]; is {
-		return s.notMoved(ctx, old, t.To)
-	}
-	return s.GetCampaign(ctx, id)
 }
 
 // isStop says whether tasks have to leave a campaign of the status alone.
@@ -36,31 +52,40 @@ func isStop(status campaign.Status) bool {
 	return status == campaign.StatusPaused || status == campaign.StatusFailed || status == campaign.StatusCancelled
 }
 
-// move makes a transition that no task needs to be told of.
-func (s *Store) move(ctx context.Context, id string, t store.Transition) (campaign.Campaign, error) {
-	out, err := s.db.UpdateItem(ctx, transitionUpdate(t).input(s.campaigns, campaignKey(id)))
-	if old, failed := conditionFailed(err); failed {
-		return s.notMoved(ctx, old, t.To)
+// mayTransition says whether a campaign is to be moved: not when it is there
+// already. The error says why it must not.
+func mayTransition(it item, t store.Transition) (bool, error) {
+	status := campaign.Status(text(it[attrStatus]))
+	switch {
+	case status == t.To:
+		return false, nil
+	case !mayMove(status, t.To):
+		return false, cannotBecome(status, t.To)
+	case !t.Since.IsZero() && text(it[attrRunning]) != text(when(t.Since)):
+		return false, campaign.Errorf(campaign.CodeConflict, "the campaign has been started anew meanwhile")
 	}
-	if err != nil {
-		return campaign.Campaign{}, call{opUpdate, s.campaigns}.fail(ctx, err)
-	}
-	return s.readCampaign(ctx, out.Attributes)
+	return true, nil
 }
 
-// notMoved tells apart why a transition's condition did not hold.
-func (s *Store) notMoved(ctx context.Context, old item, to campaign.Status) (campaign.Campaign, error) {
-	if len(old) == 0 {
-		return campaign.Campaign{}, noCampaign()
+// move makes a transition of a campaign as seen. It says no when the campaign
+// is not so any more.
+func (s *Store) move(ctx context.Context, seen item, t store.Transition) (moved bool, err error) {
+	id, from := text(seen[attrCampaignID]), campaign.Status(text(seen[attrStatus]))
+	u := transitionUpdate(t)
+	u.require("%s=%s", attrStatus, str(string(from)))
+	if running, is := seen[attrRunning]; is {
+		u.require("%s=%s", attrRunning, running)
 	}
-	status := campaign.Status(text(old[attrStatus]))
-	switch {
-	case status == to:
-		return s.readCampaign(ctx, old)
-	case mayMove(status, to):
-		return campaign.Campaign{}, campaign.Errorf(campaign.CodeConflict, "the campaign has been started anew meanwhile")
+	link, err := s.logEvent(u, id, chainOf(seen, attrLog, attrLogHead), t.Event(from))
+	if err != nil {
+		return false, err
 	}
-	return campaign.Campaign{}, cannotBecome(status, to)
+	parts := []types.TransactWriteItem{u.part(s.campaigns, campaignKey(id)), link}
+	if isStop(t.To) {
+		parts = append(parts, raise().part(s.work, signalKey()))
+	}
+	refused, err := s.transact(ctx, s.campaigns, parts...)
+	return err == nil && len(refused) == 0, err
 }
 
 func cannotBecome(from, to campaign.Status) error {
@@ -81,10 +106,6 @@ func transitionUpdate(t store.Transition) *update {
 		u.remove(attrSealed)
 		u.remove(attrNotice)
 	}
-	if !t.Since.IsZero() {
-		u.require("%s=%s", attrRunning, when(t.Since))
-	}
-	u.requireStatus(func(s campaign.Status) bool { return mayMove(s, t.To) })
 	return u
 }
 

@@ -17,7 +17,7 @@ func absorbTests() []test {
 		{"absorb/a chunk that was reopened", testAbsorbReopened},
 		{"absorb/the holder goes on", testAbsorbHolder},
 		{"absorb/the holder's write is still recognised", testAbsorbHidesNothing},
-		{"absorb/98 rows", testAbsorbFull},
+		{"absorb/97 rows", testAbsorbFull},
 		{"absorb/nothing there", testAbsorbNothing},
 		{"absorb/concurrent", testAbsorbRace},
 	}

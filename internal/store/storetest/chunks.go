@@ -16,16 +16,13 @@ func chunkTests() []test {
 	return []test{
 		{"freeze/chunks and totals", testFreeze},
 		{"freeze/largest chunk", testLargestChunk},
-		{"checkpoint/98 rows", testFullCheckpoint},
+		{"checkpoint/97 rows", testFullCheckpoint},
 		{"checkpoint/progress and deferred", testProgress},
 		{"checkpoint/rows are replaced", testRowsReplaced},
 		{"checkpoint/odd replies", testOddReplies},
 		{"checkpoint/whole chunk deferred", testAllDeferred},
 		{"checkpoint/concurrent chunks add up", testConcurrentChunks},
 		{"finish/closed and done", testFinishChunk},
-		{"statistics/whom a message was sent", testCountSent},
-		{"statistics/many", testCountMany},
-		{"statistics/two campaigns", testTwoCampaigns},
 	}
 }
 
@@ -292,69 +289,4 @@ func testFinishChunk(k kit) {
 	k.same(closed.Progress, held.Progress, "progress of a finished chunk")
 	k.same(k.tallied(held.Key.CampaignID), campaign.Totals{Total: 4, Sent: 4, Chunks: 1, ChunksDone: 1, UpdatedAt: k.at}, "totals")
 	k.same(k.contact(keys[0]), uncounted, "a contact that CountSent was not told of")
-}
-
-// testCountSent counts while somebody holds the chunk, who notices nothing.
-func testCountSent(k kit) {
-	keys := k.people(3)
-	held := k.chunk(4)
-	id := held.Key.CampaignID
-	totals, want, unsent := k.totals(id), k.contact(keys[0]), k.contact(keys[2])
-	sent := store.Sent{Keys: []string{keys[0], "gone." + keys[0], keys[1], keys[0]}, At: k.later(9)}
-	k.count(id, sent)
-	want.EmailCount, want.LastEmailSent, want.LastCampaign = 1, sent.At, id
-	got := k.contact(keys[0])
-	want.UpdatedAt = got.UpdatedAt // whether statistics touch it is left open
-	k.same(got, want, "a contact to whom a message was sent")
-	k.same(k.contact(keys[2]), unsent, "a contact to whom none was sent")
-	missing, err := k.s.GetContacts(k.Context(), []string{"gone." + keys[0]})
-	k.ok(err, "GetContacts")
-	k.same(missing, []campaign.Contact{}, "a contact that is gone")
-	k.same(k.lease(held.Key), held, "the chunk's lease")
-	k.same(k.totals(id), totals, "totals")
-
-	k.count(id, sent)
-	k.same(k.contact(keys[0]), got, "a contact that was counted before the call was repeated")
-	k.count(id, store.Sent{At: k.later(10)})
-
-	k.upsert(campaign.ContactChange{Address: k.address(0), Set: map[string]string{"new": "field"}})
-	if got = k.contact(keys[0]); got.EmailCount != 1 || got.LastCampaign != id || !got.LastEmailSent.Equal(sent.At) {
-		k.Fatalf("an import changed the statistics: %+v", got)
-	}
-}
-
-func (k kit) count(campaignID string, sent store.Sent) {
-	k.Helper()
-	k.ok(k.s.CountSent(k.Context(), campaignID, sent), "CountSent")
-}
-
-func testCountMany(k kit) {
-	keys := k.people(store.MaxChunkRecipients + 1)
-	k.count(k.prefix, store.Sent{Keys: keys, At: k.later(1)})
-	got, err := k.s.GetContacts(k.Context(), keys)
-	k.ok(err, "GetContacts")
-	for _, c := range got {
-		if c.EmailCount != 1 || c.LastCampaign != k.prefix {
-			k.Fatalf("statistics of %s are %d, %q", c.Address, c.EmailCount, c.LastCampaign)
-		}
-	}
-	if len(got) != len(keys) {
-		k.Fatalf("%d contacts of %d", len(got), len(keys))
-	}
-}
-
-// testTwoCampaigns counts a contact once for each campaign, also when the
-// chunks of a campaign that reach it are two.
-func testTwoCampaigns(k kit) {
-	keys := k.people(1)
-	for n := range 3 {
-		id := fmt.Sprint(k.prefix, " ", n)
-		for range 2 {
-			k.count(id, store.Sent{Keys: keys, At: k.later(n)})
-		}
-		c := k.contact(keys[0])
-		if c.EmailCount != int64(n+1) || c.LastCampaign != id || !c.LastEmailSent.Equal(k.later(n)) {
-			k.Fatalf("after %d campaigns: %+v", n+1, c)
-		}
-	}
 }

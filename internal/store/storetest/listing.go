@@ -3,6 +3,7 @@ package storetest
 import (
 	"context"
 	"encoding/base64"
+	"slices"
 	"strings"
 
 	"postern/internal/campaign"
@@ -84,6 +85,45 @@ func testListChanging(k kit) {
 		return ""
 	})
 	k.same(seen, stay, "contacts that were there all the time, and how often each was listed")
+}
+
+// testContactsAfter finds the place of a key in the listing, also when nobody
+// stands there any more.
+func testContactsAfter(k kit) {
+	const people = 30
+	k.people(people)
+	var order []string
+	_ = listed(k, 1000, k.s.ListContacts, func(c campaign.Contact) string {
+		if strings.HasPrefix(c.Key(), k.prefix) {
+			order = append(order, c.Key())
+		}
+		return ""
+	})
+	if len(order) != people {
+		k.Fatalf("%d contacts are listed of %d", len(order), people)
+	}
+	after := func(key string, limit int) (mine []string) {
+		k.Helper()
+		page, err := k.s.ContactsAfter(k.Context(), key, limit)
+		k.ok(err, "ContactsAfter")
+		if len(page) > limit {
+			k.Fatalf("a page of %d, the limit is %d", len(page), limit)
+		}
+		for _, c := range page {
+			if strings.HasPrefix(c.Key(), k.prefix) {
+				mine = append(mine, c.Key())
+			}
+		}
+		return mine
+	}
+	const all = 10_000
+	k.same(after(order[0], all), order[1:], "those behind the first one")
+	k.same(after(order[people-1], all), []string{}, "those behind the last one")
+	k.ok(k.s.DeleteContact(k.Context(), order[9]), "DeleteContact")
+	k.same(after(order[9], all), order[10:], "those behind one who is gone")
+	if few := after(order[9], 5); len(few) > 5 || !slices.Equal(few, order[10:10+len(few)]) {
+		k.Fatalf("up to 5 behind one: %v, want them of %v", few, order[10:])
+	}
 }
 
 // forgedCursors are cursors that no store gives.

@@ -33,7 +33,8 @@ type machine struct {
 	totals campaign.Totals
 	// restarted is the arguments of the last Restart.
 	restarted string
-	clock     int // seconds behind the start; rises with each use
+	events    []campaign.Event // of the campaign's own chain
+	clock     int              // seconds behind the start; rises with each use
 	again     func(rt *rapid.T)
 }
 
@@ -45,8 +46,20 @@ type modelLease struct {
 	// version that it made. Absorb moves the version on and leaves them.
 	last     string
 	made     int64
-	finished bool // the totals count the chunk as done
+	marked   int64 // the version that the last MarkCounted made
+	finished bool  // the totals count the chunk as done
 	rows     map[int]campaign.Delivery
+	payloads [][]byte // of the links of its chain
+}
+
+// tell appends a link to the model's chain, and gives the chain's end.
+func (l *modelLease) tell(payload []byte) campaign.Chain {
+	c := l.now.Progress.Chain
+	if payload == nil {
+		return c
+	}
+	l.payloads = append(l.payloads, payload)
+	return c.Next(l.now.Key.CampaignID, l.now.Key.Number, payload)
 }
 
 // move is a write to the lease.
@@ -68,7 +81,7 @@ func newMachine(rt *rapid.T, s store.Store) *machine {
 	c := k.start()
 	control := store.LeaseKey{CampaignID: c.ID}
 	return &machine{
-		k: k, id: c.ID, c: c,
+		k: k, id: c.ID, c: c, events: []campaign.Event{store.NewCampaign{Campaign: c}.Event()},
 		people: map[string]campaign.Contact{},
 		leases: map[int]*modelLease{0: {now: k.lease(control)}},
 	}
@@ -80,7 +93,7 @@ func (m *machine) Repeat(rt *rapid.T) {
 		"upsert": m.upsert, "update": m.update, "delete": m.remove,
 		"acquire": m.acquire, "renew": m.renew, "release": m.release, "close": m.closeLease,
 		"add chunk": m.addChunk, "finish freeze": m.finishFreeze,
-		"checkpoint": m.checkpoint, "count sent": m.countSent, "finish chunk": m.finishChunk,
+		"checkpoint": m.checkpoint, "count sent": m.countSent, "finish chunk": m.finishChunk, "mark counted": m.markCounted,
 		"transition": m.transition, "restart": m.restart,
 		"absorb": m.absorb, "reopen chunk": m.reopenChunk,
 		"a chunk to its end": m.chunkToEnd, "stop and restart": m.stopAndRestart,
@@ -104,11 +117,15 @@ func (m *machine) look(rt *rapid.T) {
 			rows = append(rows, l.rows[i])
 		}
 		m.k.same(m.k.deliveries(l.now.Key), rows, fmt.Sprint("deliveries of ", n))
+		if n > 0 {
+			m.k.same(payloads(m.k.trail(l.now.Key)), l.payloads, fmt.Sprint("the chain of ", n))
+		}
 	}
 	got := m.k.totals(m.id)
 	got.UpdatedAt = m.totals.UpdatedAt
 	m.k.same(got, m.totals, "totals")
 	m.k.same(m.k.campaign(m.id), m.c, "the campaign")
+	m.k.same(m.k.events(m.id), m.events, "the campaign's own chain")
 	m.count(got)
 	m.lookAtPeople()
 }

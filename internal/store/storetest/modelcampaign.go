@@ -3,6 +3,7 @@ package storetest
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -27,6 +28,7 @@ func (m *machine) transitionTo(rt *rapid.T, to campaign.Status) {
 		switch {
 		case m.c.Status == to:
 		case mayTransition(m.c.Status, to):
+			m.events = append(m.events, t.Event(m.c.Status))
 			m.c = transitioned(m.c, t)
 		default:
 			return false
@@ -78,6 +80,7 @@ func (m *machine) restartAs(rt *rapid.T, r store.Restart) {
 		case m.restarted == arguments:
 		case m.c.Status == r.From && r.From.CanBecome(r.To):
 			m.restarted = arguments
+			m.events = append(m.events, r.Event())
 			m.c = restarted(m.c, r)
 			m.restartControl(r)
 		default:
@@ -120,14 +123,14 @@ func (m *machine) absorbSent(rt *rapid.T, l *modelLease, sent []campaign.Deliver
 	m.k.tb = rt
 	m.again = func(rt *rapid.T) { m.absorbSent(rt, l, sent) }
 	m.k.ok(m.k.s.Absorb(rt.Context(), l.now.Key, sent), "Absorb")
-	now, changed := l.now, false
+	now, news := l.now, []campaign.Delivery(nil)
 	now.Progress = l.progress()
 	for _, d := range sent {
 		before := l.rows[d.Index].State
 		if before == campaign.DeliverySent {
 			continue
 		}
-		changed = true
+		news = append(news, d)
 		if now.Progress.Settled.Has(d.Index) {
 			m.totals.Count(before, -1)
 		}
@@ -135,9 +138,11 @@ func (m *machine) absorbSent(rt *rapid.T, l *modelLease, sent []campaign.Deliver
 		l.rows[d.Index] = d
 		now.Progress.Settled.Add(d.Index)
 		now.Progress.Intents.Remove(d.Index)
+		now.Progress.Counted.Remove(d.Index)
 		now.Progress.Deferred = slices.DeleteFunc(now.Progress.Deferred, func(f campaign.Deferred) bool { return f.Index == d.Index })
 	}
-	if changed {
+	if len(news) > 0 {
+		now.Progress.Chain = l.tell(campaign.EncodeResults(news))
 		l.move(now)
 	}
 }
@@ -214,10 +219,14 @@ func (m *machine) reopen(l *modelLease, r store.Reopen, due time.Time) {
 		return
 	}
 	now.Progress = l.progress()
-	for i, d := range l.rows {
+	var opened []int
+	for _, i := range slices.Sorted(maps.Keys(l.rows)) {
+		d := l.rows[i]
 		if now.Key.Number >= r.StatesFrom && slices.Contains(r.States, d.State) && now.Progress.Settled.Has(i) {
+			opened = append(opened, i)
 			now.Progress.Settled.Remove(i)
 			now.Progress.Intents.Remove(i)
+			now.Progress.Counted.Remove(i)
 			m.totals.Count(d.State, -1)
 		}
 	}
@@ -225,9 +234,9 @@ func (m *machine) reopen(l *modelLease, r store.Reopen, due time.Time) {
 		if now.Progress.Settled.Len() == now.Size {
 			return
 		}
-		now.Progress.Counted = slices.Clone(now.Progress.Settled)
 		l.finished = false
 		m.totals.ChunksDone--
 	}
+	now.Progress.Chain = l.tell(campaign.EncodeReopened(opened))
 	l.moveOn(now)
 }

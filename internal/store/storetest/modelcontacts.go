@@ -101,25 +101,26 @@ func changed(c campaign.Contact, change campaign.ContactChange) campaign.Contact
 // countSent counts messages of the campaign, or of another one.
 func (m *machine) countSent(rt *rapid.T) {
 	id := rapid.SampledFrom([]string{m.id, m.id, "another campaign"}).Draw(rt, "campaign")
-	sent := store.Sent{At: m.k.later(m.tick())}
+	var sent []store.Sent
+	at := m.tick() // of two messages to one contact, either's time may stay
 	for _, address := range rapid.SliceOfN(rapid.IntRange(0, peopleDrawn), 0, 4).Draw(rt, "sent") {
-		sent.Keys = append(sent.Keys, campaign.Key(m.k.address(address)))
+		sent = append(sent, store.Sent{Key: campaign.Key(m.k.address(address)), At: m.k.later(at + address)})
 	}
 	m.countSentAs(rt, id, sent)
 }
 
-func (m *machine) countSentAs(rt *rapid.T, id string, sent store.Sent) {
+func (m *machine) countSentAs(rt *rapid.T, id string, sent []store.Sent) {
 	m.k.tb = rt
 	m.again = func(rt *rapid.T) { m.countSentAs(rt, id, sent) }
 	m.k.count(id, sent)
-	for _, key := range sent.Keys {
-		c, found := m.people[key]
+	for _, message := range sent {
+		c, found := m.people[message.Key]
 		if !found || c.LastCampaign == id {
 			continue
 		}
 		c.EmailCount++
-		c.LastEmailSent, c.LastCampaign = sent.At, id
-		m.people[key] = c
+		c.LastEmailSent, c.LastCampaign = message.At, id
+		m.people[message.Key] = c
 	}
 }
 

@@ -3,6 +3,7 @@ package storetest
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"pgregory.net/rapid"
@@ -144,6 +145,7 @@ func (m *machine) checkpointAs(rt *rapid.T, l *modelLease, seen store.Lease, cp 
 		},
 		apply: func(now *store.Lease) {
 			now.Progress = cp.Progress
+			now.Progress.Chain = l.tell(campaign.EncodeResults(cp.Deliveries))
 			for _, d := range cp.Deliveries {
 				l.rows[d.Index] = d
 				m.totals.Count(d.State, 1)
@@ -186,6 +188,32 @@ func (m *machine) finishAs(rt *rapid.T, l *modelLease, seen store.Lease) {
 			m.totals.ChunksDone++
 		},
 	})
+}
+
+// markCounted marks a chunk as counted, as it is or as it was.
+func (m *machine) markCounted(rt *rapid.T) {
+	l := m.pick(rt, isChunk)
+	m.markAs(rt, l, l.seen(rt))
+}
+
+func (m *machine) markAs(rt *rapid.T, l *modelLease, seen store.Lease) {
+	m.k.tb = rt
+	m.again = func(rt *rapid.T) { m.markAs(rt, l, seen) }
+	got, err := m.k.s.MarkCounted(rt.Context(), seen)
+	now := l.now
+	switch {
+	case now.Closed && seen.Version == now.Version && seen.Fence == now.Fence:
+		now.Progress = now.Progress.Clone()
+		now.Progress.Counted = slices.Clone(now.Progress.Settled)
+		l.move(now)
+		l.marked = l.now.Version
+	case seen.Version+1 == now.Version && l.marked == now.Version:
+	default:
+		m.k.fails(err, campaign.CodeConflict, "MarkCounted")
+		return
+	}
+	m.k.ok(err, "MarkCounted")
+	m.k.same(m.shown(got), m.shown(l.now), "MarkCounted")
 }
 
 // settled says whether all recipients of a chunk have results.

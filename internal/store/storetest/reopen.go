@@ -118,7 +118,7 @@ func testReopenFinished(k kit) {
 		k.same(k.tallied(id), want, what)
 	}
 	total(campaign.Totals{Sent: 3, Failed: 2, Unknown: 2, Suppressed: 1, ChunksDone: 3}, "totals before")
-	first, second, rows := k.lease(key(1)), k.lease(key(2)), k.deliveries(key(1))
+	first, second, rows := k.mark(key(1)), k.lease(key(2)), k.deliveries(key(1))
 
 	control = k.reopen(control, 100, store.Reopen{Next: 2, States: states, StatesFrom: 1})
 	want := next(first)
@@ -138,6 +138,14 @@ func testReopenFinished(k kit) {
 	k.finish(key(3), unknown)
 	total(campaign.Totals{Sent: 5, Failed: 1, Unknown: 1, Suppressed: 1, ChunksDone: 3}, "totals at the second end")
 	k.same(k.lease(key(1)).Progress.Counted, setOf(5, 0, 3), "those whom the statistics had before")
+}
+
+// mark marks a closed chunk as counted.
+func (k kit) mark(key store.LeaseKey) store.Lease {
+	k.Helper()
+	marked, err := k.s.MarkCounted(k.Context(), k.lease(key))
+	k.ok(err, "MarkCounted")
+	return marked
 }
 
 // testReopenShelved takes up chunks as they were shelved.

@@ -1,0 +1,87 @@
+package campaign
+
+import (
+	"strings"
+	"time"
+	"unicode"
+)
+
+// Person stands for a recipient in the audit trail: a digest under a key, from
+// which nobody learns an address without that key. The zero value is nobody.
+type Person struct {
+	Key    KeyID
+	Digest PersonDigest
+}
+
+// PersonDigest is a digest of an address under a key, cut to 16 octets.
+type PersonDigest [16]byte
+
+// KeyID says which of the service's keys was used.
+type KeyID [4]byte
+
+// Result is what the audit trail says of a delivery that is terminal.
+type Result struct {
+	Index    int
+	State    DeliveryState
+	Attempts int
+	At       time.Time // in milliseconds
+	Person   Person
+	// Digest is the message's (Delivery.Digest): empty unless it was sent.
+	Digest []byte
+	// Reply is AuditReply of the delivery's.
+	Reply string
+}
+
+// ResultOf gives what the audit trail says of a delivery.
+func ResultOf(d Delivery) Result {
+	return Result{
+		Index: d.Index, State: d.State, Attempts: d.Attempts, At: time.UnixMilli(d.UpdatedAt.UnixMilli()).UTC(),
+		Person: d.Person, Digest: d.Digest, Reply: AuditReply(d.Reply, d.Address),
+	}
+}
+
+// MaxAuditReplyOctets bounds what the audit trail keeps of a reply.
+const MaxAuditReplyOctets = 80
+
+// noAddress takes the place of what names a person in a text.
+const noAddress = "(address)"
+
+// AuditReply is a relay's reply to the recipient at address as the audit trail
+// keeps it, for ever: valid UTF-8, each word that has an @ or the address's
+// local part in it replaced, white space made single spaces, cut at
+// MaxAuditReplyOctets.
+func AuditReply(reply, address string) string {
+	local, _, _ := strings.Cut(Key(address), "@")
+	text := withoutWords(reply, func(word string) bool {
+		return strings.Contains(word, "@") || namesLocal(word, local)
+	})
+	if len(text) > MaxAuditReplyOctets {
+		text = strings.ToValidUTF8(text[:MaxAuditReplyOctets], "")
+	}
+	return text
+}
+
+// WithoutAddresses replaces each word of a text that has an @ in it.
+func WithoutAddresses(text string) string {
+	return withoutWords(text, func(word string) bool { return strings.Contains(word, "@") })
+}
+
+func withoutWords(text string, personal func(string) bool) string {
+	words := strings.Fields(strings.ToValidUTF8(text, "?"))
+	for i, word := range words {
+		if personal(word) {
+			words[i] = noAddress
+		}
+	}
+	return strings.Join(words, " ")
+}
+
+// namesLocal says whether a word has a local part, in lower case, in it. Of one
+// that is shorter than three octets it has to be the whole word.
+func namesLocal(word, local string) bool {
+	word = strings.ToLower(word)
+	if len(local) >= 3 {
+		return strings.Contains(word, local)
+	}
+	return local != "" && strings.TrimFunc(word, unicode.IsPunct) == local
+}

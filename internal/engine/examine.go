@@ -1,0 +1,57 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+
+	"postern/internal/campaign"
+	"postern/internal/lane"
+	"postern/internal/mailer"
+	"postern/internal/store"
+)
+
+// Relay completes a relay as Submit does for a campaign, with its password:
+// for a look at it. CodeInvalid, with every fault.
+func (e *Engine) Relay(s SubmittedRelay) (mailer.Relay, error) {
+	chosen, password, faults := e.chooseRelay(s)
+	if len(faults) > 0 {
+		return mailer.Relay{}, campaign.InvalidAll(faults)
+	}
+	r := mailer.Relay{
+		Host: chosen.Host, Port: chosen.Port, UseTLS: chosen.UseTLS, Username: chosen.Username, Password: password,
+	}
+	if chosen.Default {
+		r.Password = e.cfg.DefaultPassword.Current()
+	}
+	return r, nil
+}
+
+// RelayStates tells what this task's sessions know of their relays.
+func (e *Engine) RelayStates() []lane.State { return e.lanes.States() }
+
+// newest is how many campaigns OpenNewest looks at for a letter.
+const newest = 20
+
+// OpenNewest opens the newest letter in the store, and says whether there was
+// one. An error is about a letter that the sealer cannot open, or about the
+// store.
+func OpenNewest(ctx context.Context, s store.Store, sealer Sealer) (opened int, err error) {
+	campaigns, _, err := s.ListCampaigns(ctx, "", newest)
+	if err != nil {
+		return 0, err
+	}
+	for _, c := range campaigns {
+		sealed, err := s.GetContent(ctx, c.ID, c.Letter.HTML.Digest)
+		switch {
+		case campaign.CodeOf(err) == campaign.CodeNotFound && err != nil:
+			continue // erased
+		case err != nil:
+			return 0, err
+		}
+		if _, err := sealer.OpenOver(sealed, contentContext(c.ID, c.Letter.HTML.Digest)); err != nil {
+			return 0, fmt.Errorf("the letter of campaign %s: %w", c.ID, err)
+		}
+		return 1, nil
+	}
+	return 0, nil
+}

@@ -1,0 +1,90 @@
+package engine
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"postern/internal/campaign"
+	"postern/internal/mailer"
+)
+
+// Policy limits who may be sent to, as whom, and how many. The zero value sets
+// no limit. It holds for what is sent and not only for what is accepted: a
+// campaign that was handed in under another policy is held to this one.
+type Policy struct {
+	// RecipientDomains are the domains (in lower case, ASCII) that may be sent
+	// to, with all below them where they begin with a dot; none for all.
+	RecipientDomains []string
+	// Senders are addresses, and domains as "@example.org", in lower case, that
+	// may stand in From; none for all.
+	Senders []string
+	// MaxRecipients of one campaign; 0 for no limit.
+	MaxRecipients int
+	// DailyRecipients of all campaigns that begin in one UTC day, of all tasks
+	// together; 0 for no limit.
+	DailyRecipients int
+}
+
+// outsideDomains is the reply that stands for a recipient whom the policy does
+// not let be mailed.
+const outsideDomains = "the domain is not among RECIPIENT_DOMAINS"
+
+// maySendTo says whether a recipient's domain is allowed. What counts is the
+// domain as it goes over the wire: an internationalised name, or one in other
+// characters of the same meaning, is the domain that it is mapped to.
+func (p Policy) maySendTo(address string) bool {
+	if len(p.RecipientDomains) == 0 {
+		return true
+	}
+	wire, _, err := mailer.WireAddress(address)
+	if err != nil {
+		return false
+	}
+	domain := lowerASCII(campaign.Domain(wire))
+	return slices.ContainsFunc(p.RecipientDomains, func(allowed string) bool {
+		below := strings.HasPrefix(allowed, ".")
+		return domain == strings.TrimPrefix(allowed, ".") || below && strings.HasSuffix(domain, allowed)
+	})
+}
+
+// checkSender says whether a campaign may be sent from the address.
+// CodeInvalid. What is no address at all is for the letter to refuse.
+func (p Policy) checkSender(address string) error {
+	wire, _, err := mailer.WireAddress(address)
+	wire = lowerASCII(wire)
+	anybody := len(p.Senders) == 0 || err != nil
+	if anybody || slices.Contains(p.Senders, wire) || slices.Contains(p.Senders, "@"+campaign.Domain(wire)) {
+		return nil
+	}
+	return campaign.Invalid("from_email", "must be one of SENDERS, by which this service limits who may send")
+}
+
+// faults gives what a submission breaks of the policy. Of several recipients
+// outside the domains it names the first.
+func (p Policy) faults(s Submission) (faults []campaign.Fault) {
+	if ce, broken := asCampaignError(p.checkSender(s.From.Address)); broken {
+		faults = append(faults, ce.Faults...)
+	}
+	first := slices.IndexFunc(s.Audience.Addresses, func(a string) bool { return !p.maySendTo(a) })
+	if first >= 0 {
+		faults = append(faults, campaign.Fault{
+			Field: fmt.Sprintf("recipients[%d]", first), Rule: "must be in a domain of RECIPIENT_DOMAINS",
+		})
+	}
+	if most := p.MaxRecipients; most > 0 && len(s.Audience.Addresses) > most {
+		faults = append(faults, campaign.Fault{Field: "recipients", Rule: fmt.Sprintf("must be at most %d (MAX_RECIPIENTS)", most)})
+	}
+	return faults
+}
+
+// lowerASCII leaves other letters alone: some of them, such as the Kelvin
+// sign, have an ASCII letter as their lower case and are another mailbox.
+func lowerASCII(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= 'A' && r <= 'Z' {
+			return r + 'a' - 'A'
+		}
+		return r
+	}, s)
+}
