@@ -17,6 +17,13 @@
 // for older clients, whether a handler, the router or a panic made it. A 5xx
 // answer names no cause: that is in the log, under the request id.
 //
+// # Who may call
+//
+// authenticate (auth.go) stands around every handler but the open ones, the
+// router's own included, and authorize asks for the scope of the route that the
+// router has chosen. Neither looks at the path, so no spelling of a path gets
+// past them.
+//
 // # Behind API Gateway
 //
 // The service does not know the stage in front of its paths, so Location and
@@ -26,15 +33,17 @@
 package api
 
 import (
+	"cmp"
 	"context"
+	"io"
 	"net/http"
+	"time"
 
 	"github.com/go-chi/chi/v5"
 	"github.com/go-chi/chi/v5/middleware"
 	"github.com/go-chi/cors"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
-	"golang.org/x/sync/semaphore"
 
 	"postern/internal/campaign"
 	"postern/internal/engine"
@@ -56,6 +65,10 @@ type Service interface {
 	DeleteContact(ctx context.Context, address string) error
 	Contacts(ctx context.Context, cursor string, limit int) (contacts []campaign.Contact, next string, err error)
 	Contact(ctx context.Context, address string) (campaign.Contact, error)
+	Person(ctx context.Context, address, cursor string) (engine.PersonPage, error)
+	ErasePerson(ctx context.Context, address, cursor string) (engine.ErasurePage, error)
+	Audit(ctx context.Context, campaignID string, w io.Writer) error
+	AuditKeys() ([]engine.AuditKey, error)
 	Ready(ctx context.Context) error
 }
 
@@ -69,12 +82,23 @@ type Options struct {
 	// VPCEnabled: the service stands behind API Gateway in a VPC, whose
 	// headers are trusted.
 	VPCEnabled bool
+	// Access says who may call.
+	Access Access
+	// Warnings are what whoever runs the service should see in /readyz, though it
+	// is ready; nil for none ever. It says nothing that strangers may not know.
+	Warnings func() []string
+	// Diagnosis finds out why mail does not flow. Required.
+	Diagnosis Diagnosis
 	// CursorKey authenticates cursors. All tasks of a service share it, so
 	// that a page's cursor holds at each of them.
 	CursorKey []byte
 
 	MaxRequestBytes  int64 // octets of a request's body
 	MaxInFlightBytes int64 // octets of all bodies in flight, at least MaxRequestBytes
+
+	// StallTimeout is how long a client may take for each 256 KiB of a body and
+	// each 64 KiB of an answer; 10 s when 0.
+	StallTimeout time.Duration
 }
 
 // api holds what the handlers share.
@@ -83,18 +107,21 @@ type api struct {
 	opts     Options
 	cursors  cursors
 	metrics  *metrics
-	inFlight *semaphore.Weighted
+	inFlight *memory // of bodies
+	lists    *memory
 }
 
 // New makes the API's handler. It panics where the metrics are registered
 // already.
 func New(service Service, opts Options) http.Handler {
+	opts.StallTimeout = cmp.Or(opts.StallTimeout, stallTimeout)
 	a := &api{
 		service:  service,
 		opts:     opts,
 		cursors:  cursors{key: opts.CursorKey},
 		metrics:  newMetrics(opts.Registerer),
-		inFlight: semaphore.NewWeighted(opts.MaxInFlightBytes),
+		inFlight: newMemory(opts.MaxInFlightBytes),
+		lists:    newMemory(listsOctets),
 	}
 	r := chi.NewRouter()
 	r.Use(a.identify, a.observe, a.recoverPanic, headers)
@@ -104,33 +131,44 @@ func New(service Service, opts Options) http.Handler {
 		r.Use(cors.Handler(corsOptions(opts.CORSOrigins)))
 	}
 	r.Use(middleware.GetHead)
-	r.NotFound(a.notFound)
-	r.MethodNotAllowed(a.methodNotAllowed(r))
+	r.NotFound(a.authenticate(http.HandlerFunc(a.notFound)).ServeHTTP)
+	r.MethodNotAllowed(a.authenticate(a.methodNotAllowed(r)).ServeHTTP)
 	a.routes(r)
 	return r
 }
 
 // routes is the route table. openapi.yaml has the same one.
 func (a *api) routes(r chi.Router) {
-	letter := a.bodyLimit(a.opts.MaxRequestBytes)
-	contacts := a.bodyLimit(min(a.opts.MaxRequestBytes, maxContactsBytes))
-	course := a.bodyLimit(min(a.opts.MaxRequestBytes, maxCourseBytes))
+	letter := a.bodyLimit(a.opts.MaxRequestBytes, 1)
+	contacts := a.bodyLimit(min(a.opts.MaxRequestBytes, maxContactsBytes), contactsTimes)
+	course := a.bodyLimit(min(a.opts.MaxRequestBytes, maxCourseBytes), 1)
 
-	r.With(letter).Post("/smtp-campaign", a.postCampaign)
-	r.Get("/campaign-status/{campaign_id}", a.getCampaign)
-	r.Get("/campaigns", a.listCampaigns)
-	r.Get("/campaigns/{campaign_id}", a.getCampaign)
-	r.Get("/campaigns/{campaign_id}/deliveries", a.listDeliveries)
-	r.With(course).Post("/campaigns/{campaign_id}/pause", a.pauseCampaign)
-	r.With(course).Post("/campaigns/{campaign_id}/resume", a.resumeCampaign)
-	r.With(course).Post("/campaigns/{campaign_id}/cancel", a.cancelCampaign)
-	r.With(course).Post("/campaigns/{campaign_id}/retry", a.retryCampaign)
+	r.Group(func(r chi.Router) { // each of them has a row in scopes
+		r.Use(a.authenticate, a.authorize)
+		r.With(letter).Post("/smtp-campaign", a.postCampaign)
+		r.Get("/campaign-status/{campaign_id}", a.getCampaign)
+		r.With(a.listLimit).Get("/campaigns", a.listCampaigns)
+		r.Get("/campaigns/{campaign_id}", a.getCampaign)
+		r.With(a.listLimit).Get("/campaigns/{campaign_id}/audit", a.getAudit)
+		r.Get("/audit/key", a.getAuditKey)
+		r.With(a.listLimit).Get("/campaigns/{campaign_id}/deliveries", a.listDeliveries)
+		r.With(course).Post("/campaigns/{campaign_id}/pause", a.pauseCampaign)
+		r.With(course).Post("/campaigns/{campaign_id}/resume", a.resumeCampaign)
+		r.With(course).Post("/campaigns/{campaign_id}/cancel", a.cancelCampaign)
+		r.With(course).Post("/campaigns/{campaign_id}/retry", a.retryCampaign)
 
-	r.Get("/contacts", a.getContacts)
-	r.With(contacts).Post("/contacts", a.postContacts)
-	r.With(contacts).Put("/contacts", a.putContact)
-	r.Delete("/contacts", a.deleteContact)
+		r.With(course).Post("/relays/check", a.checkRelay)
+		r.Get("/network", a.getNetwork)
 
+		r.With(a.listLimit).Get("/contacts", a.getContacts)
+		r.With(contacts).Post("/contacts", a.postContacts)
+		r.With(contacts).Put("/contacts", a.putContact)
+		r.Delete("/contacts", a.deleteContact)
+		r.With(a.listLimit).Get("/contacts/{email}/data", a.getPerson)
+		r.With(a.listLimit).Delete("/contacts/{email}/data", a.erasePerson)
+	})
+
+	// Open: load balancers and readers of the document have no token.
 	r.Get("/healthz", a.healthz)
 	r.Get("/readyz", a.readyz)
 	r.Get("/openapi.yaml", a.openapi)
@@ -140,8 +178,8 @@ func corsOptions(origins []string) cors.Options {
 	return cors.Options{
 		AllowedOrigins: origins,
 		AllowedMethods: []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete},
-		AllowedHeaders: []string{"Accept", "Authorization", "Content-Type", "Idempotency-Key", "X-Api-Key"},
-		ExposedHeaders: []string{"Location", headerReplayed, "Retry-After", headerRequestID},
+		AllowedHeaders: []string{"Accept", "Authorization", "Content-Type", "Idempotency-Key", "X-Api-Key", headerToken},
+		ExposedHeaders: []string{"Location", headerReplayed, "Retry-After", headerRequestID, "WWW-Authenticate"},
 		MaxAge:         300, // seconds; a browser's preflight holds that long
 	}
 }

@@ -10,10 +10,41 @@ import (
 	"strings"
 )
 
+// smallBody is as much of a body as is read before it must have room, in
+// octets. So a client that announces much and sends little takes room from
+// nobody, and a small request is never refused for large ones.
+const smallBody = 16 << 10
+
+// room is what a body needs of the memory for all that are in flight.
+type room struct {
+	of     *memory
+	octets int64 // 0 for a small body, which needs none
+	own    *part // nil until it is taken
+}
+
+func errBusy() error { return busy("too many large requests at once; try again") }
+
+func (m *room) take(body *incoming) error {
+	own, ok := m.of.try(m.octets, body)
+	if !ok {
+		return errBusy()
+	}
+	m.own = own
+	return nil
+}
+
+func (m *room) leave() {
+	if m.own != nil {
+		m.own.release()
+		m.own = nil
+	}
+}
+
 // bodyLimit lets a request through whose body is JSON of at most limit octets
-// and fits beside the bodies that are in flight. Its share of the memory is
-// held until the handler returns.
-func (a *api) bodyLimit(limit int64) func(http.Handler) http.Handler {
+// and seems to fit beside the bodies that are in flight. The room that readBody
+// takes for it is held until the handler returns: the body's own octets, times
+// what decoding makes of each.
+func (a *api) bodyLimit(limit, times int64) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if err := checkContentType(r); err != nil {
@@ -24,18 +55,20 @@ func (a *api) bodyLimit(limit int64) func(http.Handler) http.Handler {
 				a.fail(w, r, tooLarge(limit))
 				return
 			}
-			weight := r.ContentLength
-			if weight < 0 { // chunked: it may become as large as is allowed
-				weight = limit
+			octets := r.ContentLength
+			if octets < 0 { // chunked: it may become as large as is allowed
+				octets = limit
 			}
-			if !a.inFlight.TryAcquire(weight) {
-				a.fail(w, r, &httpError{
-					answer:  answer{status: http.StatusServiceUnavailable, retryAfter: 1},
-					message: "too many large requests at once; try again",
-				})
+			m := &room{of: a.inFlight}
+			if octets > smallBody {
+				m.octets = min(octets*times, a.opts.MaxInFlightBytes)
+			}
+			if m.octets > 0 && !m.of.has(m.octets) {
+				a.fail(w, r, errBusy())
 				return
 			}
-			defer a.inFlight.Release(weight)
+			defer m.leave()
+			exchangeOf(r.Context()).room = m
 			r.Body = http.MaxBytesReader(w, r.Body, limit)
 			next.ServeHTTP(w, r)
 		})
@@ -68,22 +101,8 @@ func checkContentType(r *http.Request) error {
 // refused, in octets. It covers a caller's large file in base64.
 const drainBeyond = 32 << 20
 
-// incoming is a request's body as it comes, whatever limit a handler reads it
-// through.
-type incoming struct {
-	io.ReadCloser
-
-	begun bool // somebody asked for some of it
-}
-
-// Read notes that the body is asked for.
-func (b *incoming) Read(p []byte) (int, error) {
-	b.begun = true
-	return b.ReadCloser.Read(p)
-}
-
 // drain reads what is left of a refused request's body, at most octets of it
-// and until the server's read deadline. Most clients send all of their request
+// and for drainTimeout. Most clients send all of their request
 // before they read; one that still sends when the server closes its connection
 // finds it reset, and no answer. A client that waits for "100 Continue" (RFC
 // 9110 section 10.1.1) is not told to go on, and one that announces more than
@@ -93,24 +112,55 @@ func (e *exchange) drain(r *http.Request, most int64) {
 	if waits || r.ContentLength > most {
 		return
 	}
+	e.body.drainUntil()
 	_, _ = io.CopyN(io.Discard, e.body, most) // the answer is the same however it ends
 }
 
 // readBody reads a body that passed bodyLimit.
 func readBody(r *http.Request) ([]byte, error) {
 	var body bytes.Buffer
-	if r.ContentLength > 0 {
-		body.Grow(int(r.ContentLength) + bytes.MinRead) // at once, not by doubling
-	}
-	_, err := body.ReadFrom(r.Body)
+	_, err := io.CopyN(&body, r.Body, smallBody)
 	if err == nil {
+		err = readLarge(&body, r)
+	}
+	if err == nil || errors.Is(err, io.EOF) {
 		return body.Bytes(), nil
 	}
-	if e, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return nil, tooLarge(e.Limit)
+	e := exchangeOf(r.Context())
+	if e.room != nil {
+		e.room.leave() // nothing is kept of it
 	}
-	if e, ok := errors.AsType[net.Error](err); ok && e.Timeout() {
-		return nil, httpErrorf(http.StatusRequestTimeout, "the body did not arrive in time")
+	return nil, bodyFault(e, err)
+}
+
+// readLarge reads what is behind the small part of a body, if there is room.
+func readLarge(body *bytes.Buffer, r *http.Request) error {
+	e := exchangeOf(r.Context())
+	if e.room != nil && e.room.octets > 0 {
+		if err := e.room.take(e.body); err != nil {
+			return err
+		}
 	}
-	return nil, httpErrorf(http.StatusBadRequest, "the body ended before its end")
+	if rest := int(r.ContentLength) - body.Len(); rest > 0 {
+		body.Grow(rest + bytes.MinRead) // at once, not by doubling
+	}
+	_, err := body.ReadFrom(r.Body)
+	return err
+}
+
+// bodyFault is why a body could not be read, in HTTP.
+func bodyFault(e *exchange, err error) error {
+	if _, ok := errors.AsType[*httpError](err); ok {
+		return err // there is no room
+	}
+	if tooMuch, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return tooLarge(tooMuch.Limit)
+	}
+	if e.body.pressed.Load() {
+		return errBusy()
+	}
+	if late, ok := errors.AsType[net.Error](err); ok && late.Timeout() {
+		return httpErrorf(http.StatusRequestTimeout, "the body did not arrive in time")
+	}
+	return httpErrorf(http.StatusBadRequest, "the body ended before its end")
 }

@@ -33,6 +33,7 @@ type campaignOut struct {
 	UpdatedAt       *string `json:"updated_at"`
 	StartedAt       *string `json:"started_at"`
 	FinishedAt      *string `json:"finished_at"`
+	ExpiredAt       *string `json:"expired_at"`
 	Links           links   `json:"links"`
 }
 
@@ -95,6 +96,7 @@ func (a *api) campaignOut(r engine.Report, path string) campaignOut {
 		UpdatedAt:       moment(later(c.UpdatedAt, t.UpdatedAt)),
 		StartedAt:       moment(c.StartedAt),
 		FinishedAt:      moment(c.FinishedAt),
+		ExpiredAt:       moment(c.ExpiredAt),
 		Links:           linksFrom(path, c.ID),
 	}
 	if a.opts.VPCEnabled {

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/go-chi/chi/v5"
+	"github.com/google/uuid"
 
 	"postern/internal/campaign"
 	"postern/internal/engine"
@@ -35,6 +36,7 @@ func (a *api) postCampaign(w http.ResponseWriter, r *http.Request) {
 		a.fail(w, r, err)
 		return
 	}
+	exchangeOf(r.Context()).about = report.Campaign.ID
 	w.Header().Set("Location", statusPath(report.Campaign.ID))
 	if !created {
 		w.Header().Set(headerReplayed, "true")
@@ -74,7 +76,7 @@ func (a *api) getCampaign(w http.ResponseWriter, r *http.Request) {
 		a.fail(w, r, named(err, campaignNotFound))
 		return
 	}
-	ok(w, a.campaignOut(report, r.URL.Path))
+	ok(w, a.campaignStatusOut(r, report))
 }
 
 // campaignID reads the path's campaign. What cannot be an id is not looked
@@ -86,6 +88,9 @@ func campaignID(r *http.Request) (string, error) {
 		if c <= ' ' || c >= 0x7f || len(id) > most {
 			return "", campaign.Errorf(campaign.CodeNotFound, "%s", campaignNotFound)
 		}
+	}
+	if uuid.Validate(id) == nil { // a caller may write anything there, which the log is better without
+		exchangeOf(r.Context()).about = id
 	}
 	return id, nil
 }

@@ -127,9 +127,12 @@ func (c *contactIn) tags(value jsontext.Value) {
 			if tag = strings.TrimSpace(tag); tag != "" {
 				tags = append(tags, tag)
 			}
+			if len(tags) > campaign.MaxTags {
+				break // a fault already
+			}
 		}
 	default:
-		if err := json.Unmarshal(value, &tags); err != nil {
+		if err := unmarshal(value, &tags); err != nil {
 			c.faults.add("tags", "must be an array of strings")
 			return
 		}
@@ -178,7 +181,7 @@ func (in *contactsIn) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 		Contact  jsontext.Value `json:"contact"`
 		Contacts jsontext.Value `json:"contacts"`
 	}
-	if err := json.Unmarshal(body, &shape); err != nil {
+	if err := unmarshal(body, &shape); err != nil {
 		return err
 	}
 	switch {
@@ -194,25 +197,56 @@ func (in *contactsIn) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 // list decodes from the whole body, so that errors have the whole path.
 func (in *contactsIn) list(body jsontext.Value) error {
 	var list struct {
-		Contacts []contactIn `json:"contacts"`
+		Contacts contactList `json:"contacts"`
 	}
-	err := json.Unmarshal(body, &list)
+	err := unmarshal(body, &list)
 	in.contacts = list.Contacts
+	return err
+}
+
+// contactList is contacts, up to those that have more faults than an answer
+// shows: a text of many small faults would become many times its size.
+type contactList []contactIn
+
+// UnmarshalJSONFrom reads the array.
+func (l *contactList) UnmarshalJSONFrom(d *jsontext.Decoder) error {
+	if _, err := d.ReadToken(); err != nil {
+		return err
+	}
+	for broken := 0; d.PeekKind() != ']'; {
+		if broken > maxFieldErrors {
+			if err := d.SkipValue(); err != nil {
+				return err
+			}
+			continue
+		}
+		var c contactIn
+		if err := json.UnmarshalDecode(d, &c); err != nil {
+			return err
+		}
+		broken += len(c.faults)
+		*l = append(*l, c)
+	}
+	_, err := d.ReadToken()
 	return err
 }
 
 func (in *contactsIn) one(value jsontext.Value, prefix string) error {
 	in.single, in.prefix = true, prefix
 	in.contacts = make([]contactIn, 1)
-	return json.Unmarshal(value, &in.contacts[0])
+	return unmarshal(value, &in.contacts[0])
 }
 
-// changes checks all contacts before any is stored.
+// changes checks all contacts before any is stored. It gives up where there are
+// more faults than an answer shows.
 func (in *contactsIn) changes() ([]campaign.ContactChange, error) {
 	var all faults
 	seen := make(map[string]int, len(in.contacts))
 	changes := make([]campaign.ContactChange, len(in.contacts))
 	for i := range in.contacts {
+		if len(all) > maxFieldErrors {
+			break
+		}
 		c := &in.contacts[i]
 		prefix := in.prefix
 		if !in.single {

@@ -23,6 +23,9 @@ const (
 	maxDepth    = 32
 	maxMembers  = 1000
 	maxElements = 10000
+	// maxValues of all kinds: one that takes two octets in the text takes many
+	// times as much when it is decoded.
+	maxValues = 300000
 )
 
 // ruleError is the rule that a JSON value broke, from a type's own decoding.
@@ -58,7 +61,7 @@ func decode(body []byte, v any) error {
 	if err := checkShape(body); err != nil {
 		return err
 	}
-	err := json.Unmarshal(body, v)
+	err := unmarshal(body, v)
 	if e, ok := errors.AsType[*json.SemanticError](err); ok {
 		return campaign.Invalid(dotted(e.JSONPointer), "%s", semanticRule(e))
 	}
@@ -68,15 +71,25 @@ func decode(body []byte, v any) error {
 	return nil
 }
 
+// unmarshal decodes a text that has been through checkShape, or a part of one.
+// It does not look for duplicate names again, which would cost more than all
+// the rest.
+func unmarshal(text []byte, v any) error {
+	return json.Unmarshal(text, v, jsontext.AllowDuplicateNames(true))
+}
+
 // checkShape walks the whole text once, for the syntax and the limits.
 func checkShape(body []byte) error {
 	d := jsontext.NewDecoder(bytes.NewBuffer(body))
-	for first := true; first || d.StackDepth() > 0; first = false {
+	for tokens := 0; tokens == 0 || d.StackDepth() > 0; tokens++ {
 		if _, err := d.ReadToken(); err != nil {
 			return syntaxFault(d, body, err)
 		}
 		if err := checkLimits(d); err != nil {
 			return err
+		}
+		if tokens > 2*maxValues { // names and values, ends of objects and arrays
+			return campaign.Invalid("", "must have at most %d values in all", maxValues)
 		}
 	}
 	if _, err := d.ReadToken(); !errors.Is(err, io.EOF) {

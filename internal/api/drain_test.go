@@ -105,7 +105,9 @@ func TestClientsThatSendAllFirst(t *testing.T) {
 	entered, leave := make(chan struct{}), make(chan struct{})
 	full.hook = func(context.Context) { close(entered); <-leave }
 	replies := make(chan reply)
-	go func() { replies <- full.call(http.MethodPost, "/smtp-campaign", smallCampaign) }()
+	go func() {
+		replies <- full.call(http.MethodPost, "/smtp-campaign", smallCampaign+strings.Repeat(" ", 32<<10))
+	}()
 	<-entered
 	defer func() { close(leave); (<-replies).want(http.StatusAccepted) }()
 	busy := serve(t, api.NewServer(full.handler))

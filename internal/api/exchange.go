@@ -19,11 +19,12 @@ const (
 	headerRequestID   = "X-Request-Id"
 	headerReplayed    = "Idempotent-Replayed"
 	headerIdempotency = "Idempotency-Key"
-	// headerGatewayID and headerSourceVPCE are set by API Gateway's mapping of
-	// context.requestId and context.identity.vpceId. They are read only where
-	// Options.VPCEnabled says that nobody else can set them.
+	// These are set by API Gateway's mapping of context.requestId,
+	// context.identity.vpceId and context.identity.userArn. They are read only
+	// where Options.VPCEnabled says that nobody else can set them.
 	headerGatewayID  = "X-Amzn-Request-Id"
 	headerSourceVPCE = "X-Source-Vpce"
+	headerCallerARN  = "X-Caller-Arn"
 )
 
 var (
@@ -33,10 +34,16 @@ var (
 
 // exchange is what the middleware and the handlers of one request share.
 type exchange struct {
-	id    string
-	body  *incoming
-	err   error  // why the answer is not 2xx
-	stack string // of a panic
+	id     string
+	about  string // the campaign's id; "" where it is about none
+	body   *incoming
+	answer *outgoing
+	room   *room  // nil for a request whose body nobody reads
+	err    error  // why the answer is not 2xx
+	stack  string // of a panic
+
+	actor   string  // who asked, once it is known
+	refused refusal // why the caller may not; "" when it may
 }
 
 type exchangeKey struct{}
@@ -45,32 +52,24 @@ func exchangeOf(ctx context.Context) *exchange {
 	if e, ok := ctx.Value(exchangeKey{}).(*exchange); ok {
 		return e
 	}
-	return &exchange{body: &incoming{ReadCloser: http.NoBody}}
+	noDeadline := func(time.Time) error { return http.ErrNotSupported }
+	return &exchange{body: &incoming{ReadCloser: http.NoBody, deadline: noDeadline}, answer: &outgoing{}}
 }
 
 // identify gives the request its id: API Gateway's where that is trusted, or
 // a new one. It also keeps hold of the body as it comes, for the end.
 func (a *api) identify(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		e := &exchange{id: r.Header.Get(headerGatewayID)}
-		if !a.opts.VPCEnabled || !gatewayID.MatchString(e.id) {
+		e := &exchange{id: a.gatewayHeader(r, headerGatewayID, gatewayID)}
+		if e.id == "" {
 			e.id = uuid.Must(uuid.NewV7()).String()
 		}
-		e.body = &incoming{ReadCloser: r.Body}
+		e.answer, e.body = a.paced(w, r)
 		w.Header().Set(headerRequestID, e.id)
 		r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, e))
 		r.Body = e.body
-		next.ServeHTTP(w, r)
+		next.ServeHTTP(e.answer, r)
 	})
-}
-
-// sourceVPCE is the VPC endpoint of the caller; "" when it is unknown.
-func (a *api) sourceVPCE(r *http.Request) string {
-	id := r.Header.Get(headerSourceVPCE)
-	if !a.opts.VPCEnabled || !endpointID.MatchString(id) {
-		return ""
-	}
-	return id
 }
 
 // observe counts and logs the request. The log has no body, no address and no
@@ -100,6 +99,8 @@ func (a *api) log(e *exchange, seen observation, bytes int) {
 	switch {
 	case seen.status >= http.StatusInternalServerError:
 		level = zerolog.ErrorLevel
+	case e.refused != "":
+		level = zerolog.WarnLevel
 	case seen.route == "/healthz" || seen.route == "/readyz":
 		level = zerolog.DebugLevel
 	}
@@ -110,8 +111,17 @@ func (a *api) log(e *exchange, seen observation, bytes int) {
 		Int("status", seen.status).
 		Float64("seconds", seen.seconds).
 		Int("bytes", bytes)
+	if e.about != "" {
+		line = line.Str("campaign", e.about)
+	}
 	if level == zerolog.ErrorLevel {
 		line = line.AnErr("error", e.err)
+	}
+	if e.actor != "" {
+		line = line.Str("actor", e.actor)
+	}
+	if e.refused != "" {
+		line = line.Str("refused", string(e.refused))
 	}
 	if e.stack != "" {
 		line = line.Str("stack", e.stack)

@@ -3,6 +3,7 @@ package api_test
 import (
 	"cmp"
 	"context"
+	"io"
 	"maps"
 	"slices"
 	"strconv"
@@ -35,6 +36,9 @@ type fake struct {
 	// resumed and retried are what Resume and Retry were called with.
 	resumed []engine.ResumeOptions
 	retried []engine.RetryOptions
+	// trail is what Audit writes, and trailErr what it then returns.
+	trail    string
+	trailErr error
 	// err is what every method returns where it is set.
 	err error
 	// hook runs at the start of Submit and Ready.
@@ -162,6 +166,23 @@ func (f *fake) Campaigns(ctx context.Context, cursor string, limit int) ([]engin
 	return slice(all, cursor, limit)
 }
 
+func (f *fake) Audit(ctx context.Context, id string, w io.Writer) error {
+	if err := f.enter(ctx, false); err != nil {
+		return err
+	}
+	if _, err := f.Report(ctx, id); err != nil {
+		return err
+	}
+	if _, err := io.WriteString(w, f.trail); err != nil {
+		return err
+	}
+	return f.trailErr
+}
+
+func (f *fake) AuditKeys() ([]engine.AuditKey, error) {
+	return []engine.AuditKey{{ID: campaign.KeyID{1, 2, 3, 4}, Public: make([]byte, 32)}}, f.err
+}
+
 func (f *fake) Deliveries(ctx context.Context, id string, q engine.DeliveryQuery) ([]campaign.Delivery, string, error) {
 	if _, err := f.Report(ctx, id); err != nil {
 		return nil, "", err
@@ -253,6 +274,34 @@ func (f *fake) Contact(ctx context.Context, address string) (campaign.Contact, e
 		return campaign.Contact{}, campaign.Errorf(campaign.CodeNotFound, "no row")
 	}
 	return c, nil
+}
+
+func (f *fake) Person(ctx context.Context, address, cursor string) (engine.PersonPage, error) {
+	if err := f.enter(ctx, false); err != nil {
+		return engine.PersonPage{}, err
+	}
+	if cursor != "" {
+		return engine.PersonPage{}, nil
+	}
+	p := engine.PersonPage{Next: "more", Deliveries: []engine.PersonDelivery{{
+		CampaignID: "c", CampaignName: "n", Values: map[string]string{"first_name": "A"},
+		Delivery: campaign.Delivery{Address: address, State: campaign.DeliverySent},
+	}}}
+	if c, err := f.Contact(ctx, address); err == nil {
+		p.Contact = &c
+	}
+	return p, nil
+}
+
+func (f *fake) ErasePerson(ctx context.Context, address, cursor string) (engine.ErasurePage, error) {
+	if err := f.enter(ctx, false); err != nil {
+		return engine.ErasurePage{}, err
+	}
+	deleted := f.DeleteContact(ctx, address) == nil
+	if cursor == "" {
+		return engine.ErasurePage{Contact: deleted, Recipients: 1, Remaining: []string{"c"}, Next: "more"}, nil
+	}
+	return engine.ErasurePage{}, nil
 }
 
 func (f *fake) Ready(ctx context.Context) error { return f.enter(ctx, true) }

@@ -12,6 +12,7 @@ type metrics struct {
 	requests *prometheus.CounterVec
 	duration *prometheus.HistogramVec
 	inFlight prometheus.Gauge
+	refused  *prometheus.CounterVec
 }
 
 // observation is a request that was answered.
@@ -23,7 +24,7 @@ type observation struct {
 
 func newMetrics(registerer prometheus.Registerer) *metrics {
 	factory := promauto.With(registerer)
-	return &metrics{
+	m := &metrics{
 		requests: factory.NewCounterVec(prometheus.CounterOpts{
 			Name: "postern_http_requests_total",
 			Help: "Requests to the API, by route, method and class of status.",
@@ -37,7 +38,15 @@ func newMetrics(registerer prometheus.Registerer) *metrics {
 			Name: "postern_http_requests_in_flight",
 			Help: "Requests to the API that are being answered.",
 		}),
+		refused: factory.NewCounterVec(prometheus.CounterOpts{
+			Name: "postern_auth_refused_total",
+			Help: "Requests to the API whose caller was refused, by reason.",
+		}, []string{"reason"}),
 	}
+	for _, reason := range refusals {
+		m.refused.WithLabelValues(string(reason)) // a nought before the first
+	}
+	return m
 }
 
 func (m *metrics) count(o observation) {

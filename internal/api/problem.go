@@ -126,7 +126,11 @@ func summary(faults []fieldError, total int) string {
 	for _, f := range faults[:min(len(faults), maxDetailFaults)] {
 		lines = append(lines, strings.TrimSpace(f.Field+" "+f.Message))
 	}
-	if more := total - len(lines); more > 0 {
+	more := total - len(lines)
+	switch {
+	case total > maxFieldErrors: // some kinds of faults are not counted further
+		lines = append(lines, "and many more")
+	case more > 0:
 		lines = append(lines, fmt.Sprintf("and %d more", more))
 	}
 	return strings.Join(lines, "; ")

@@ -18,6 +18,8 @@ import (
 type Client struct {
 	Base string
 	HTTP *http.Client // http.DefaultClient when nil
+	// Token goes along with every call; "" for none.
+	Token string
 }
 
 // Error is an answer outside 2xx.
@@ -80,6 +82,9 @@ type Status struct {
 	Delivery   string `json:"delivery"`
 
 	SendAt time.Time `json:"send_at"` // zero for at once
+	// ExpiredAt is since when the campaign does not know its recipients any
+	// more; zero while it does.
+	ExpiredAt time.Time `json:"expired_at"`
 }
 
 // Rests says whether the campaign goes on only when it is told to.
@@ -228,6 +233,9 @@ func (c Client) Call(ctx context.Context, method, path string, in, out any) erro
 }
 
 func (c Client) do(req *http.Request, out any) error {
+	if c.Token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.Token)
+	}
 	h := c.HTTP
 	if h == nil {
 		h = http.DefaultClient
