@@ -59,6 +59,9 @@ type sample struct {
 	Elapsed  time.Duration
 	CPU      time.Duration // of the sending process
 	PeakAnon int64         // octets
+	// Settling is how long, behind a campaign's end, its contacts' statistics
+	// took, which are in CPU.
+	Settling time.Duration `json:",omitempty"`
 }
 
 func (s sample) rate() float64 { return float64(s.Messages) / s.Elapsed.Seconds() }

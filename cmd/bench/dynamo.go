@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net/http"
@@ -19,9 +20,9 @@ import (
 	"postern/internal/store/dynamo"
 )
 
-// rawWriters is how many raw checkpoints are under way at once, which is more
-// than a campaign's chunks have.
-const rawWriters = 8
+// rawWriters is how many raw checkpoints are under way at once: as many as a
+// campaign's chunks may have.
+const rawWriters = sources
 
 // region is what DynamoDB Local is called by, which does not care.
 const region = "us-east-1"
@@ -83,8 +84,12 @@ func (r rawStore) write(ctx context.Context) (int, error) {
 	return r.rows, errors.Join(faults...)
 }
 
-// checkpoint is a transaction of rows, a lease and a shard of totals, with the
-// sizes that the store's have.
+// linkOctets is what a recipient takes in a link of the audit trail: person,
+// message digest, reply and time.
+const linkOctets = 68
+
+// checkpoint is a transaction of rows, a lease, a shard of totals and a link of
+// the audit trail, with the sizes that the store's have.
 func (r rawStore) checkpoint(writer, from, to int) *dynamodb.TransactWriteItemsInput {
 	chunk := fmt.Sprintf("0123456789abcdef0123456789abcdef#%06d", from)
 	parts := []types.TransactWriteItem{
@@ -92,11 +97,16 @@ func (r rawStore) checkpoint(writer, from, to int) *dynamodb.TransactWriteItemsI
 			"pk": text(fmt.Sprintf("c#%s-%d", chunk[:32], writer)), "sk": text("lease"), "settled": octets(63),
 			"owner": text("0123456789abcdef0123456789abcdef0123"), "fence": number(1), "version": number(from),
 			"stamp": octets(16), "stamped": number(from), "size": number(500), "due_shard": text("held"), "due_at": number(253402300799000),
+			"links": number(from), "head": octets(sha256.Size),
 		}),
 		put(r.work, item{
 			"pk": text("t#" + chunk[:32]), "sk": text(fmt.Sprintf("%02d", writer)), "sent": number(from), "u": number(1700000000000),
 		}),
 	}
+	parts = append(parts, put(r.work, item{
+		"pk": text(fmt.Sprintf("c#%s-%d", chunk[:32], writer)), "sk": text(fmt.Sprintf("link#%012d", from)),
+		"h": octets(sha256.Size), "p": octets(linkOctets * (to - from)),
+	}))
 	for i := from; i < to; i++ {
 		parts = append(parts, put(r.deliveries, item{
 			"chunk": text(chunk), "i": number(i), "a": text(fmt.Sprintf("reader%07d@rcpt.example", i)), "s": text("sent"),

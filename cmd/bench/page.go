@@ -195,7 +195,7 @@ func number3(v float64) string {
 
 // campaignRow is a line of the table of whole campaigns.
 type campaignRow struct {
-	Name, Work, Rate, CPU, Peak string
+	Name, Work, Rate, Settling, CPU, Peak string
 }
 
 // Campaigns are the series of whole campaigns and what stands beside them.
@@ -208,11 +208,20 @@ func (r *results) Campaigns() []campaignRow {
 		rate, cpu, peak := s.of(rateOf), s.of(cpuOf), s.of(peakOfMB)
 		rows = append(rows, campaignRow{
 			Name: nameOf(s.Contender), Work: campaignTitle(s.Work),
-			Rate: fmt.Sprintf("%s (%s to %s)", figure(rate), number3(rate.Least), number3(rate.Most)),
-			CPU:  figure(cpu), Peak: fmt.Sprintf("%s (%s to %s)", figure(peak), number3(peak.Least), number3(peak.Most)),
+			Rate:     fmt.Sprintf("%s (%s to %s)", figure(rate), number3(rate.Least), number3(rate.Most)),
+			Settling: settling(s), CPU: figure(cpu), Peak: fmt.Sprintf("%s (%s to %s)", figure(peak), number3(peak.Least), number3(peak.Most)),
 		})
 	}
 	return rows
+}
+
+// settling is how long the contacts' statistics took behind the end.
+func settling(s *series) string {
+	took := s.of(func(one sample) float64 { return one.Settling.Seconds() })
+	if took.Median == 0 {
+		return ""
+	}
+	return figure(took)
 }
 
 func campaignTitle(w work) string {

@@ -15,10 +15,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
-
-	"github.com/rs/zerolog"
 
 	"postern/internal/app"
 	"postern/internal/client"
@@ -30,7 +29,7 @@ import (
 // seldom enough not to be what is measured.
 const (
 	followEmbedded = 20 * time.Millisecond
-	followDynamo   = 250 * time.Millisecond
+	followDynamo   = 100 * time.Millisecond
 )
 
 // buildServer makes the server's program.
@@ -61,6 +60,7 @@ func environment(relay string, connections int) map[string]string {
 // server is a running service.
 type server struct {
 	client.Client
+	metrics     string // URL
 	cmd         *exec.Cmd
 	logged      chan struct{} // closed at the end of its log
 	followEvery time.Duration
@@ -86,7 +86,7 @@ func startServer(ctx context.Context, cmd *exec.Cmd, env map[string]string) (*se
 		s.followEvery = followDynamo
 	}
 	lines := bufio.NewReader(log)
-	addr, err := apiAddress(lines)
+	where, err := addresses(lines)
 	go func() {
 		defer close(s.logged)
 		_, _ = io.Copy(io.Discard, lines) // so that it never waits to be read
@@ -94,24 +94,29 @@ func startServer(ctx context.Context, cmd *exec.Cmd, env map[string]string) (*se
 	if err != nil {
 		return nil, errors.Join(err, s.stop())
 	}
-	s.Client = client.Client{Base: "http://" + addr, HTTP: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}}
+	s.metrics = "http://" + where.Metrics + "/metrics"
+	s.Client = client.Client{Base: "http://" + where.API, HTTP: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}}
 	return s, ctx.Err()
 }
 
-// apiAddress reads the log as far as the line that says that the service is up.
-func apiAddress(log *bufio.Reader) (string, error) {
+// listening are a service's addresses.
+type listening struct {
+	API     string `json:"api"`
+	Metrics string `json:"metrics"`
+}
+
+// addresses reads the log as far as the line that says that the service is up.
+func addresses(log *bufio.Reader) (listening, error) {
 	var said []byte
 	for {
 		line, err := log.ReadBytes('\n')
 		said = append(said, line...)
 		if err != nil {
-			return "", fmt.Errorf("the server did not come up: %w: %s", err, said)
+			return listening{}, fmt.Errorf("the server did not come up: %w: %s", err, said)
 		}
-		var entry struct {
-			API string `json:"api"`
-		}
-		if json.Unmarshal(line, &entry) == nil && entry.API != "" {
-			return entry.API, nil
+		var where listening
+		if json.Unmarshal(line, &where) == nil && where.API != "" {
+			return where, nil
 		}
 	}
 }
@@ -131,7 +136,7 @@ func serveProfiled(ctx context.Context, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	a, err := app.Start(ctx, cfg, zerolog.New(stderr))
+	a, err := app.Start(ctx, cfg, stderr)
 	if err != nil {
 		return err
 	}
@@ -170,8 +175,9 @@ func letterTo(attachment int, recipients ...string) client.Campaign {
 }
 
 // campaign sends a letter to all contacts and gives what it took, from before
-// the POST to the first answer that says completed. Begun, unless it is nil, is
-// told the campaign's id.
+// the POST to the first answer that says completed, and in processor time until
+// the contacts' statistics have it. Begun, unless it is nil, is told the
+// campaign's id.
 func (s *server) campaign(ctx context.Context, c client.Campaign, contacts int, begun func(id string)) (sample, error) {
 	pid := s.cmd.Process.Pid
 	before, err := processCPU(pid)
@@ -179,6 +185,10 @@ func (s *server) campaign(ctx context.Context, c client.Campaign, contacts int, 
 		return sample{}, err
 	}
 	peak := watchMemory(ctx, pid)
+	counted, err := s.counted(ctx)
+	if err != nil {
+		return sample{}, err
+	}
 	began := time.Now()
 	id, err := s.Submit(ctx, c)
 	if err == nil && begun != nil {
@@ -189,6 +199,9 @@ func (s *server) campaign(ctx context.Context, c client.Campaign, contacts int, 
 		last, err = s.rest(ctx, id)
 	}
 	elapsed := time.Since(began)
+	if err == nil {
+		err = s.settled(ctx, counted+last.Sent)
+	}
 	memory := peak()
 	if err != nil {
 		return sample{}, err
@@ -197,7 +210,47 @@ func (s *server) campaign(ctx context.Context, c client.Campaign, contacts int, 
 		return sample{}, fmt.Errorf("a campaign to %d contacts is %s with %d sent: %s", contacts, last.Status, last.Sent, last.Reason)
 	}
 	after, err := processCPU(pid)
-	return sample{Messages: contacts, Elapsed: elapsed, CPU: after - before, PeakAnon: memory}, err
+	return sample{
+		Messages: contacts, Elapsed: elapsed, CPU: after - before, PeakAnon: memory, Settling: time.Since(began) - elapsed,
+	}, err
+}
+
+// settled waits until the contacts' statistics have so many messages.
+func (s *server) settled(ctx context.Context, messages int) error {
+	tick := time.NewTicker(s.followEvery)
+	defer tick.Stop()
+	for {
+		counted, err := s.counted(ctx)
+		if err != nil || counted >= messages {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+}
+
+// counted is how many messages the service has counted with their contacts.
+func (s *server) counted(ctx context.Context) (int, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.metrics, http.NoBody)
+	if err != nil {
+		return 0, err
+	}
+	resp, err := s.HTTP.Do(req)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	const name = "postern_contacts_counted_total "
+	for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
+		if value, found := strings.CutPrefix(lines.Text(), name); found {
+			n, err := strconv.ParseFloat(value, 64)
+			return int(n), err
+		}
+	}
+	return 0, fmt.Errorf("%s has no %s", s.metrics, name)
 }
 
 // rest waits until a campaign rests.

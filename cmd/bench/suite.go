@@ -43,14 +43,14 @@ func quickPlan() plan {
 			mailerWork(1, 0, false), mailerWork(8, 0, false), mailerWork(most, 0, false),
 			mailerWork(8, 0, true), mailerWork(8, oneMB, false),
 		},
-		contacts: []int{contactsOf1}, dynamoContacts: 5_000, loadContacts: contactsOf1,
+		contacts: []int{contactsOf1}, dynamoContacts: 10_000, loadContacts: contactsOf1,
 	}
 }
 
 func fullPlan() plan {
 	p := plan{
 		span: time.Second, contacts: []int{contactsOf1, contactsOf2},
-		dynamoContacts: 10_000, loadContacts: contactsOf2,
+		dynamoContacts: 20_000, loadContacts: contactsOf2,
 	}
 	for _, delayed := range []bool{false, true} {
 		for _, attachment := range []int{0, 100 << 10, oneMB} {
@@ -263,7 +263,8 @@ func (s *suite) say(format string, args ...any) {
 // note adds a sample and says so.
 func (s *suite) note(w work, contender string, one sample) {
 	s.results.add(w, contender, one)
-	s.say("%-40s %-26s %9.0f/s  %.4f CPU s per 1000  %5.0f MB", w, contender, one.rate(), one.cpuPerThousand(), peakOfMB(one))
+	s.say("%-40s %-26s %9.0f/s  %.4f CPU s per 1000  %5.0f MB  %s of settling", w, contender, one.rate(), one.cpuPerThousand(), peakOfMB(one),
+		one.Settling.Round(time.Millisecond))
 }
 
 // String names the work for the log of a run.

@@ -10,8 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/rs/zerolog"
-
 	"postern/internal/app"
 	"postern/internal/config"
 	"postern/internal/mailer/smtptest"
@@ -65,7 +63,7 @@ func (s *stage) start(ctx context.Context, o options) error {
 	if s.log, err = os.Create(s.logPath); err != nil {
 		return err
 	}
-	a, err := app.Start(ctx, cfg, zerolog.New(s.log).With().Timestamp().Logger())
+	a, err := app.Start(ctx, cfg, s.log)
 	if err != nil {
 		return errors.Join(err, s.log.Close())
 	}

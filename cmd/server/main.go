@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/signal"
@@ -20,6 +19,7 @@ import (
 
 	"postern/internal/app"
 	"postern/internal/config"
+	"postern/internal/listen"
 )
 
 // Exit codes.
@@ -43,6 +43,12 @@ func run(args []string, getenv func(string) string, stdout, stderr io.Writer) in
 		return serve(getenv, stderr)
 	case "healthcheck":
 		return healthcheck(getenv, stderr)
+	case "audit":
+		return auditTrail(args[1:], getenv, stdout, stderr)
+	case "doctor":
+		return diagnose(args[1:], getenv, stdout, stderr)
+	case "token":
+		return makeToken(args[1:], stdout, stderr)
 	case "version", "-version", "--version":
 		_, _ = fmt.Fprintln(stdout, version())
 		return exitOK
@@ -63,6 +69,10 @@ became of every recipient.
 Usage:
   server              serve the API and send, until SIGTERM or SIGINT
   server healthcheck  ask the server on LISTEN_ADDR whether it lives; exit 0 or 1
+  server audit        check what was sent and by whom; server audit -h says how
+  server doctor       find out why mail does not flow: store and relay step by
+                      step, with what to look at; server doctor -h has the flags
+  server token        make a token for callers; server token -h says how
   server version      print the version
   server -h           print this
 
@@ -92,10 +102,14 @@ func serve(getenv func(string) string, stderr io.Writer) int {
 		_, _ = fmt.Fprintf(stderr, "server: %v\n\n`server -h` explains the variables.\n", err)
 		return exitUsage
 	}
-	log := newLogger(cfg.LogLevel, stderr)
+	logs := logWriter(stderr)
+	log := zerolog.New(logs).With().Timestamp().Logger()
+	if err := forbidCoreDumps(); err != nil {
+		log.Warn().Err(err).Msg("core dumps could not be switched off")
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	a, err := app.Start(ctx, cfg, log)
+	a, err := app.Start(ctx, cfg, logs)
 	if err != nil {
 		log.Error().Err(err).Msg("postern could not start")
 		return exitFailed
@@ -107,25 +121,22 @@ func serve(getenv func(string) string, stderr io.Writer) int {
 	return exitOK
 }
 
-// newLogger writes JSON, or lines for people where stderr is a terminal.
-func newLogger(level string, stderr io.Writer) zerolog.Logger {
-	parsed, err := zerolog.ParseLevel(level)
-	if err != nil {
-		parsed = zerolog.InfoLevel // config allows only levels that parse
-	}
+// logWriter takes lines of JSON, and makes lines for people of them where
+// stderr is a terminal.
+func logWriter(stderr io.Writer) io.Writer {
 	if f, ok := stderr.(*os.File); ok {
 		if info, err := f.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
-			stderr = zerolog.ConsoleWriter{Out: f, TimeFormat: time.TimeOnly}
+			return zerolog.ConsoleWriter{Out: f, TimeFormat: time.TimeOnly}
 		}
 	}
-	return zerolog.New(stderr).Level(parsed).With().Timestamp().Logger()
+	return stderr
 }
 
 // healthcheck is for containers without a shell or curl in them.
 func healthcheck(getenv func(string) string, stderr io.Writer) int {
 	cfg, err := config.Load(getenv)
 	if err == nil {
-		err = askHealth(cfg.ListenAddr)
+		err = askHealth(cfg)
 	}
 	if err != nil {
 		_, _ = fmt.Fprintln(stderr, "server healthcheck:", err)
@@ -134,21 +145,19 @@ func healthcheck(getenv func(string) string, stderr io.Writer) int {
 	return exitOK
 }
 
-func askHealth(listenAddr string) error {
-	host, port, err := net.SplitHostPort(listenAddr)
+func askHealth(cfg config.Config) error {
+	address, dialTLS, err := listen.HealthCheck(cfg, "/healthz")
 	if err != nil {
 		return err
-	}
-	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
-		host = "127.0.0.1"
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(host, port)+"/healthz", http.NoBody)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, http.NoBody)
 	if err != nil {
 		return err
 	}
-	resp, err := http.DefaultClient.Do(req)
+	ask := http.Client{Transport: &http.Transport{DialTLSContext: dialTLS, DisableKeepAlives: true}}
+	resp, err := ask.Do(req)
 	if err != nil {
 		return err
 	}

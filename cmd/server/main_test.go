@@ -3,10 +3,12 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"maps"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -100,12 +102,15 @@ func startProcess(t *testing.T, env map[string]string) *process {
 	env = maps.Clone(env)
 	env["LISTEN_ADDR"], env["METRICS_ADDR"] = freeAddr(t), freeAddr(t)
 	p := &process{env: env, log: &lockedBuffer{}, Client: client.Client{Base: "http://" + env["LISTEN_ADDR"]}}
+	if env["LISTEN_TLS"] != "" {
+		p.Base, p.HTTP = "https://"+env["LISTEN_ADDR"], anyServer(t)
+	}
 	p.cmd = exec.Command(os.Args[0])
 	p.cmd.Env = append(os.Environ(), asServer+"=1")
 	for name, value := range env {
 		p.cmd.Env = append(p.cmd.Env, name+"="+value)
 	}
-	p.cmd.Stderr = p.log
+	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -124,6 +129,15 @@ func startProcess(t *testing.T, env map[string]string) *process {
 		time.Sleep(20 * time.Millisecond)
 	}
 	return p
+}
+
+// anyServer is a client for a process whose certificate is not the matter of
+// the test.
+func anyServer(t *testing.T) *http.Client {
+	t.Helper()
+	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
+	t.Cleanup(transport.CloseIdleConnections)
+	return &http.Client{Transport: transport}
 }
 
 // kill ends the process as a power cut would.
@@ -227,5 +241,6 @@ func killAndRestart(t *testing.T, env map[string]string) {
 	if bound := kills * (2*connections + engine.Window); duplicates > bound {
 		t.Errorf("%d duplicates; at most %d may be", duplicates, bound)
 	}
+	audits(t, nil, exitOK, []string{"verify", "-url", p.Base, "-campaign", id}, "unbroken", "3000 deliveries")
 	t.Logf("%d kills, %d messages, 0 lost, %d duplicates", kills, relay.Count(), duplicates)
 }

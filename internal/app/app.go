@@ -3,24 +3,26 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/rs/zerolog"
 
 	"postern/internal/api"
+	"postern/internal/auth"
 	"postern/internal/budget"
 	"postern/internal/config"
 	"postern/internal/engine"
+	"postern/internal/listen"
 	"postern/internal/mailer"
-	"postern/internal/seal"
+	"postern/internal/secret"
 	"postern/internal/store"
 	"postern/internal/store/bolt"
 	"postern/internal/store/dynamo"
@@ -35,6 +37,9 @@ type App struct {
 	log    zerolog.Logger
 	store  store.Store
 	engine *engine.Engine
+	tokens *auth.Keeper // nil where callers need none
+	// diagnosis reads the store, so it ends before that.
+	diagnosis *diagnosis
 
 	apiListener     net.Listener
 	apiServer       *http.Server
@@ -42,63 +47,65 @@ type App struct {
 	metricsServer   *http.Server
 }
 
-// Start opens the store and the listeners. Run must follow, or Close. On an
-// error nothing stays open.
-func Start(ctx context.Context, cfg config.Config, log zerolog.Logger) (_ *App, err error) {
-	a := &App{cfg: cfg, log: log}
+// Start opens the store and the listeners, and logs to logs, a line of JSON to
+// each Write. Run must follow, or Close. On an error nothing stays open.
+func Start(ctx context.Context, cfg config.Config, logs io.Writer) (_ *App, err error) {
+	a := &App{cfg: cfg}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.Close())
 		}
 	}()
-	sealer, err := newSealer(cfg)
+	secrets := secret.New(cfg.AWSRegion)
+	sealer, err := newSealer(ctx, cfg, secrets)
 	if err != nil {
 		return nil, err
 	}
+	if a.log, err = newLog(cfg, sealer, logs); err != nil {
+		return nil, err
+	}
+	logKeys(a.log, sealer)
 	cursorKey, err := sealer.Derive("cursors of the API")
 	if err != nil {
 		return nil, fmt.Errorf("derive the key of cursors: %w", err)
 	}
-	if a.store, err = openStore(ctx, cfg); err != nil {
+	registry := newRegistry()
+	if a.store, err = openStore(ctx, cfg, registry); err != nil {
 		return nil, err
 	}
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewBuildInfoCollector(),
-		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	engineConfig, err := engineConfig(cfg)
 	if err != nil {
 		return nil, err
 	}
-	a.engine = engine.New(a.store, engineConfig, sealer, log, registry)
+	if cfg.SMTP.PasswordRef != "" {
+		if engineConfig.DefaultPassword, err = readRelayPassword(ctx, cfg.SMTP.PasswordRef, secrets, a.log); err != nil {
+			return nil, err
+		}
+	}
+	a.engine = engine.New(a.store, engineConfig, sealer, a.log, registry)
+	a.diagnosis = newDiagnosis(cfg, a.store, a.engine, engineConfig)
+	access, err := a.access(ctx, secrets)
+	if err != nil {
+		return nil, err
+	}
 	a.apiServer = api.NewServer(api.New(a.engine, api.Options{
-		Logger: log, Registerer: registry, CORSOrigins: cfg.CORSOrigins, VPCEnabled: cfg.VPCEnabled, CursorKey: cursorKey,
+		Logger: a.log, Registerer: registry, CORSOrigins: cfg.CORSOrigins, VPCEnabled: cfg.VPCEnabled, CursorKey: cursorKey,
 		MaxRequestBytes: cfg.MaxRequestBytes, MaxInFlightBytes: cfg.MaxInFlightBytes,
+		Access: access, Warnings: a.warnings, Diagnosis: a.diagnosis,
 	}))
-	a.metricsServer = &http.Server{Handler: metricsHandler(registry), ReadHeaderTimeout: 10 * time.Second}
+	a.metricsServer = newMetricsServer(registry, cfg.Profiling)
+	for _, s := range []*http.Server{a.apiServer, a.metricsServer} {
+		s.ErrorLog = standardLog(a.log)
+	}
 	if err := a.listen(ctx); err != nil {
 		return nil, err
 	}
 	return a, nil
 }
 
-func newSealer(cfg config.Config) (*seal.Sealer, error) {
-	if len(cfg.EncryptionKeys) > 0 {
-		return seal.New([]byte(cfg.EncryptionKeys[0].Reveal()))
-	}
-	load := seal.LoadOrCreateKey
-	if bolt.Exists(cfg.DataDir) {
-		load = seal.LoadKey // a new key would open nothing of what is there
-	}
-	key, err := load(cfg.DataDir)
-	if err != nil {
-		return nil, err
-	}
-	return seal.New(key)
-}
-
-func openStore(ctx context.Context, cfg config.Config) (store.Store, error) {
+func openStore(ctx context.Context, cfg config.Config, registry prometheus.Registerer) (store.Store, error) {
 	if cfg.Store == config.StoreEmbedded {
-		s, err := bolt.Open(cfg.DataDir)
+		s, err := bolt.OpenMeasured(cfg.DataDir, registry)
 		if err != nil {
 			return nil, err // not s: a nil *bolt.Store in the interface is not nil
 		}
@@ -108,12 +115,24 @@ func openStore(ctx context.Context, cfg config.Config) (store.Store, error) {
 	defer cancel()
 	s, err := dynamo.Open(ctx, dynamo.Config{
 		Region: cfg.AWSRegion, Endpoint: cfg.DynamoDBEndpoint,
-		TablePrefix: cfg.TablePrefix, CreateTables: cfg.CreateTables,
+		TablePrefix: cfg.TablePrefix, CreateTables: cfg.CreateTables, Registerer: registry,
+		RowsFor: rowsFor(cfg),
 	})
 	if err != nil {
 		return nil, err
 	}
 	return s, nil
+}
+
+// rowsFor is how long a delivery's row is kept behind its writing: never
+// shorter than the campaign it belongs to knows its recipients, unless that was
+// stopped for long in between.
+func rowsFor(cfg config.Config) time.Duration {
+	const unlimited = 30 * 24 * time.Hour
+	if cfg.DeliveryRetention == 0 {
+		return 0
+	}
+	return cfg.DeliveryRetention + cmp.Or(cfg.CampaignTimeLimit, unlimited)
 }
 
 func engineConfig(cfg config.Config) (engine.Config, error) {
@@ -140,23 +159,21 @@ func engineConfig(cfg config.Config) (engine.Config, error) {
 		Retry:              engine.RetryPolicy(cfg.Retry),
 		TimeLimit:          cfg.CampaignTimeLimit,
 		ScheduleGrace:      cfg.ScheduleGrace,
+		Retention:          cfg.DeliveryRetention,
+		Policy:             engine.Policy(cfg.Sending),
 		MaxAttachmentBytes: cfg.MaxAttachmentBytes,
 		ExclusiveStore:     cfg.Store == config.StoreEmbedded,
 		StopTimeout:        cfg.ShutdownTimeout,
 	}, nil
 }
 
-func metricsHandler(registry *prometheus.Registry) http.Handler {
-	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{Registry: registry}))
-	return mux
-}
-
-func (a *App) listen(ctx context.Context) (err error) {
-	var lc net.ListenConfig
-	if a.apiListener, err = lc.Listen(ctx, "tcp", a.cfg.ListenAddr); err != nil {
-		return fmt.Errorf("LISTEN_ADDR: %w", err)
+func (a *App) listen(ctx context.Context) error {
+	l, err := listen.Open(ctx, a.cfg, a.log)
+	if err != nil {
+		return err
 	}
+	a.apiListener, a.apiServer.ConnState = l, l.ConnState
+	var lc net.ListenConfig
 	if a.metricsListener, err = lc.Listen(ctx, "tcp", a.cfg.MetricsAddr); err != nil {
 		return fmt.Errorf("METRICS_ADDR: %w", err)
 	}
@@ -187,6 +204,7 @@ func (a *App) Run(ctx context.Context) error {
 		a.log.Warn().Msg("AUTH=none-insecure: whoever reaches the API may send mail; never expose it")
 	}
 
+	waitTokens, waitReport := a.watchTokens(ctx), a.watchBacklog(ctx)
 	sent := make(chan bool, 1)
 	go func() { sent <- a.engine.Run(ctx) }()
 	<-ctx.Done()
@@ -197,6 +215,8 @@ func (a *App) Run(ctx context.Context) error {
 	if !<-sent {
 		err = errors.Join(err, errors.New("what was in flight was cut off by the stop time-out (SHUTDOWN_TIMEOUT); a message whose answer was still out may be sent again"))
 	}
+	waitTokens()
+	waitReport()
 	err = errors.Join(err, a.Close())
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
 		err = errors.Join(cause, err)
@@ -220,6 +240,9 @@ func (a *App) Close() (err error) {
 		if l != nil {
 			_ = l.Close()
 		}
+	}
+	if a.diagnosis != nil {
+		a.diagnosis.Close()
 	}
 	if a.store != nil {
 		err = errors.Join(err, a.store.Close())

@@ -1,12 +1,11 @@
 package app_test
 
 import (
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"github.com/rs/zerolog"
 
 	"postern/internal/app"
 	"postern/internal/config"
@@ -37,7 +36,7 @@ func TestStartSaysWhatIsWrong(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		a, err := app.Start(t.Context(), cfg, zerolog.Nop())
+		a, err := app.Start(t.Context(), cfg, io.Discard)
 		if err == nil || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: Start = %v; want an error that names %s", name, err, c.says)
 		}

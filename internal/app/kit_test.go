@@ -4,14 +4,16 @@ import (
 	"bytes"
 	"context"
 	"maps"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
 
 	"postern/internal/app"
@@ -22,6 +24,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	net.DefaultResolver = hostileNames()
 	code := m.Run()
 	dynamotest.Stop()
 	if code == 0 {
@@ -92,14 +95,15 @@ func relayEnv(t *testing.T, relay *smtptest.Server) map[string]string {
 // service is Postern, started in this process.
 type service struct {
 	client.Client
-	log  *syncBuffer
-	stop func() error
+	log     *syncBuffer
+	metrics string // the base URL of the metrics' listener
+	stop    func() error
 }
 
 // start runs the service until stop or the end of the test.
 func start(t *testing.T, envs ...map[string]string) *service {
 	t.Helper()
-	env := map[string]string{"LISTEN_ADDR": "127.0.0.1:0", "METRICS_ADDR": "127.0.0.1:0"}
+	env := map[string]string{"LISTEN_ADDR": "127.0.0.1:0", "METRICS_ADDR": "127.0.0.1:0", "LOG_LEVEL": "warn"}
 	for _, e := range envs {
 		maps.Copy(env, e)
 	}
@@ -108,14 +112,14 @@ func start(t *testing.T, envs ...map[string]string) *service {
 		t.Fatal(err)
 	}
 	s := &service{log: &syncBuffer{}}
-	a, err := app.Start(t.Context(), cfg, zerolog.New(s.log).Level(zerolog.WarnLevel))
+	a, err := app.Start(t.Context(), cfg, s.log)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	ended := make(chan error, 1)
 	go func() { ended <- a.Run(ctx) }()
-	s.Base = "http://" + a.Addr()
+	s.Base, s.metrics = "http://"+a.Addr(), "http://"+a.MetricsAddr()
 	s.stop = sync.OnceValue(func() error {
 		cancel()
 		return <-ended
@@ -173,6 +177,33 @@ func (s *service) importContacts(t *testing.T, contacts []client.Contact) {
 }
 
 // deliveries gives the campaign's deliveries by address.
+// countedContacts gives the contacts once a campaign has reached each of them:
+// their statistics follow its end.
+func (s *service) countedContacts(t *testing.T) []client.Contact {
+	t.Helper()
+	ticker := time.NewTicker(20 * time.Millisecond)
+	defer ticker.Stop()
+	for deadline := time.Now().Add(patience); ; <-ticker.C {
+		var page struct {
+			Contacts []client.Contact `json:"contacts"`
+			Count    int              `json:"count"`
+		}
+		if err := s.Call(t.Context(), http.MethodGet, "contacts", nil, &page); err != nil {
+			t.Fatal(err)
+		}
+		if page.Count != len(page.Contacts) {
+			t.Fatalf("%d contacts are listed, counted as %d", len(page.Contacts), page.Count)
+		}
+		uncounted := slices.IndexFunc(page.Contacts, func(c client.Contact) bool { return c["email_count"] == 0.0 })
+		if uncounted < 0 {
+			return page.Contacts
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%v is not counted", page.Contacts[uncounted])
+		}
+	}
+}
+
 func (s *service) deliveries(t *testing.T, id string) map[string]client.Delivery {
 	t.Helper()
 	all, err := s.Deliveries(t.Context(), id, "")

@@ -19,8 +19,9 @@ func (k check) concerns(set map[string]bool) bool {
 	return slices.ContainsFunc(k.names, func(name string) bool { return set[name] })
 }
 
-func checks() []check {
-	dynamo := func(c Config) bool { return c.Store == StoreDynamoDB }
+func checks() []check { return slices.Concat(listenerChecks(), storeChecks(), relayChecks()) }
+
+func listenerChecks() []check {
 	return []check{
 		{
 			names: []string{"AUTH", "LISTEN_ADDR"},
@@ -51,6 +52,17 @@ func checks() []check {
 				return (c.TLS.CertFile != "") == files && (c.TLS.KeyFile != "") == files
 			},
 		}, {
+			names: []string{"TLS_NAMES", "LISTEN_TLS"},
+			rule:  "goes with LISTEN_TLS=self-signed only",
+			holds: func(c Config) bool { return len(c.TLS.Names) == 0 || c.TLS.Mode == TLSSelfSigned },
+		},
+	}
+}
+
+func storeChecks() []check {
+	dynamo := func(c Config) bool { return c.Store == StoreDynamoDB }
+	return []check{
+		{
 			names: []string{"ENCRYPTION_KEY", "ENCRYPTION_KEY_REF", "STORE"},
 			rule:  "or ENCRYPTION_KEY_REF is required with STORE=dynamodb; make one with: openssl rand -base64 32",
 			holds: func(c Config) bool {
@@ -64,12 +76,18 @@ func checks() []check {
 			names: []string{"AWS_REGION", "STORE"},
 			rule:  "is required with STORE=dynamodb, such as us-gov-west-1",
 			holds: func(c Config) bool { return !dynamo(c) || c.AWSRegion != "" },
-		}, {
+		},
+	}
+}
+
+func relayChecks() []check {
+	return []check{
+		{
 			names: []string{"SMTP_USERNAME", "SMTP_PASSWORD", "SMTP_PASSWORD_REF"},
 			rule:  "must be set together with one of SMTP_PASSWORD and SMTP_PASSWORD_REF, or none of them",
 			holds: func(c Config) bool {
 				inline, ref := !c.SMTP.Password.IsZero(), c.SMTP.PasswordRef != ""
-				return (c.SMTP.Username != "") == (inline || ref) && !(inline && ref)
+				return (c.SMTP.Username != "") == (inline || ref) && (!inline || !ref)
 			},
 		}, {
 			names: []string{"SMTP_SERVER", "SMTP_USERNAME"},

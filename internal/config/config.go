@@ -74,9 +74,16 @@ type Config struct {
 	// InternetProbe is the host:port that GET /network tries to reach, to say
 	// whether there is a way to the internet; "" for no try.
 	InternetProbe string
+	// TaskMetadata is the base URL of the ECS task metadata endpoint, version
+	// 4, which ECS itself names in ECS_CONTAINER_METADATA_URI_V4; "" elsewhere.
+	TaskMetadata string
 
 	LogLevel     string // one of LogLevels
 	LogAddresses bool   // log addresses of persons as they are, not as keyed digests
+
+	// EMFNamespace is the CloudWatch namespace of the metric Backlog, which is
+	// logged every minute in CloudWatch's embedded metric format; "" for none.
+	EMFNamespace string
 }
 
 // TLS is how the API's listener is protected.
@@ -84,6 +91,9 @@ type TLS struct {
 	Mode     TLSMode
 	CertFile string // PEM, the chain; of TLSFiles
 	KeyFile  string // PEM; of TLSFiles
+	// Names stand in the certificate of TLSSelfSigned besides the machine's
+	// own.
+	Names []string
 }
 
 // TLSMode is where the listener's certificate comes from.
@@ -233,6 +243,8 @@ func Load(getenv func(string) string) (Config, error) {
 			faults = append(faults, Fault{Name: v.name, Rule: err.Error()})
 		}
 	}
+	// Nobody sets this one, so it is not in the table.
+	c.TaskMetadata = getenv("ECS_CONTAINER_METADATA_URI_V4")
 	for _, k := range checks() {
 		// A rule between variables means nothing where one of them is at
 		// fault by itself.

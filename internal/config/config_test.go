@@ -67,7 +67,7 @@ func TestEveryVariable(t *testing.T) {
 		"VPC_ENABLED": "1", "AUTH": "vpce+token", "ENCRYPTION_KEY": keys,
 		"VPC_ENDPOINT_IDS": "vpce-0123456789abcdef0,vpce-00000001", "API_TOKENS_FILE": "/etc/tokens",
 		"LISTEN_TLS": "files", "TLS_CERT_FILE": "c.pem", "TLS_KEY_FILE": "k.pem", "MAX_CONNECTIONS": "9",
-		"PROFILING": "true", "INTERNET_PROBE": "192.0.2.1:443", "LOG_ADDRESSES": "true", "DELIVERY_RETENTION": "720h",
+		"PROFILING": "true", "INTERNET_PROBE": "192.0.2.1:443", "LOG_ADDRESSES": "true", "DELIVERY_RETENTION": "720h", "EMF_NAMESPACE": "my-postern",
 		"RECIPIENT_DOMAINS": "Example.org,.health.example", "SENDERS": "News@example.org,@Example.com",
 		"MAX_RECIPIENTS": "5", "DAILY_RECIPIENTS": "6",
 		"CORS_ORIGINS": "https://a.example.org, http://localhost:3000,null", "LOG_LEVEL": "debug",
@@ -81,7 +81,7 @@ func TestEveryVariable(t *testing.T) {
 		"tls":      c.TLS,
 		"sending":  c.Sending,
 		"callers":  append([]string{string(c.Auth), c.TokensFile}, c.VPCEndpointIDs...),
-		"others":   []any{c.MaxConnections, c.Profiling, c.InternetProbe, c.LogAddresses, c.DeliveryRetention},
+		"others":   []any{c.MaxConnections, c.Profiling, c.InternetProbe, c.LogAddresses, c.DeliveryRetention, c.EMFNamespace},
 		"origins":  c.CORSOrigins,
 		"ports":    c.Relay.Ports,
 		"retry":    c.Retry,
@@ -100,7 +100,7 @@ func TestEveryVariable(t *testing.T) {
 				MaxRecipients: 5, DailyRecipients: 6,
 			},
 			"callers":  []string{"vpce+token", "/etc/tokens", "vpce-0123456789abcdef0", "vpce-00000001"},
-			"others":   []any{9, true, "192.0.2.1:443", true, 720 * time.Hour},
+			"others":   []any{9, true, "192.0.2.1:443", true, 720 * time.Hour, "my-postern"},
 			"origins":  []string{"https://a.example.org", "http://localhost:3000", "null"},
 			"ports":    []int{25, 465},
 			"retry":    Retry{Min: 100 * time.Millisecond, Max: 2 * time.Second, For: time.Minute},
@@ -182,6 +182,8 @@ func TestFaults(t *testing.T) {
 		{"CORS_ORIGINS", "https://*.example.org", "without path"},
 		{"CORS_ORIGINS", "*,https://a.example.org", "* alone"},
 		{"LOG_LEVEL", "loud", "trace debug info"},
+		{"EMF_NAMESPACE", "my postern", "a-z"},
+		{"EMF_NAMESPACE", "AWS/ECS", "not begin with AWS/"},
 		{"MAX_REQUEST_BYTES", "10MB", "whole number"},
 		{"MAX_ATTACHMENT_BYTES", "-1", "whole number"},
 		{"MAX_INFLIGHT_BYTES", "1", "whole number"},
@@ -219,6 +221,7 @@ func TestChecksBetweenVariables(t *testing.T) {
 		{"API_TOKENS_FILE", map[string]string{"AUTH": "token", "API_TOKENS_FILE": "f", "API_TOKENS_REF": arn}},
 		{"TLS_CERT_FILE", map[string]string{"LISTEN_TLS": "files", "TLS_CERT_FILE": "c"}},
 		{"TLS_CERT_FILE", map[string]string{"LISTEN_TLS": "self-signed", "TLS_CERT_FILE": "c", "TLS_KEY_FILE": "k"}},
+		{"TLS_NAMES", map[string]string{"TLS_NAMES": "postern.example"}},
 		{"SMTP_USERNAME", map[string]string{"SMTP_USERNAME": "u", "SMTP_SERVER": "m", "SMTP_PASSWORD": "p", "SMTP_PASSWORD_REF": arn}},
 		{"AWS_REGION", map[string]string{"STORE": "dynamodb", "ENCRYPTION_KEY": base64.StdEncoding.EncodeToString(make([]byte, KeyOctets))}},
 		{"SMTP_USERNAME", map[string]string{"SMTP_SERVER": "mail", "SMTP_PASSWORD": "p"}},
@@ -243,7 +246,7 @@ func TestAllowedTogether(t *testing.T) {
 		{"LISTEN_ADDR": "[::1]:8080"},
 		{"LISTEN_ADDR": "127.0.0.1:0", "METRICS_ADDR": "127.0.0.1:0"},
 		{"LISTEN_ADDR": ":8080", "AUTH": "none-insecure"},
-		{"LISTEN_ADDR": ":8080", "AUTH": "token", "API_TOKENS_FILE": "f", "LISTEN_TLS": "self-signed"},
+		{"LISTEN_ADDR": ":8080", "AUTH": "token", "API_TOKENS_FILE": "f", "LISTEN_TLS": "self-signed", "TLS_NAMES": "a.example, 10.0.0.1"},
 		{"ENCRYPTION_KEY_REF": "kms:AAAA", "STORE": "dynamodb", "AWS_REGION": "r"},
 		{"CORS_ORIGINS": "*"},
 	} {
@@ -332,4 +335,27 @@ func onlyFault(t *testing.T, vars map[string]string) Fault {
 		t.Errorf("%v: a configuration beside the error", vars)
 	}
 	return faults.Faults[0]
+}
+
+// TestParseEncryptionKeys: as the variable has them, or the octets of one.
+func TestParseEncryptionKeys(t *testing.T) {
+	t.Parallel()
+	a, b := strings.Repeat("a", KeyOctets), strings.Repeat("b", KeyOctets)
+	encode := func(key string) string { return base64.StdEncoding.EncodeToString([]byte(key)) }
+	for value, want := range map[string][]string{
+		encode(a) + ",\n" + encode(b) + "\n": {a, b},
+		a:                                    {a},
+		a + "\n":                             nil,
+		encode(a) + "," + a[:31]:             nil,
+		"":                                   nil,
+	} {
+		keys, err := ParseEncryptionKeys(value)
+		var got []string
+		for _, key := range keys {
+			got = append(got, key.Reveal())
+		}
+		if !slices.Equal(got, want) || (err == nil) != (want != nil) || err != nil && strings.Contains(err.Error(), a[:8]) {
+			t.Errorf("%q: %q, %v; want %q", value, got, err, want)
+		}
+	}
 }

@@ -197,6 +197,20 @@ func tablePrefix(value string) (string, error) {
 	return value, nil
 }
 
+// namespace is a namespace of CloudWatch; those of AWS are not to be written
+// to.
+func namespace(value string) (string, error) {
+	const most = 255
+	bad := func(r rune) bool {
+		letter := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'
+		return !letter && !strings.ContainsRune(".-_/#:", r)
+	}
+	if len(value) > most || strings.ContainsFunc(value, bad) || strings.HasPrefix(value, "AWS/") || strings.HasPrefix(value, ":") {
+		return "", fmt.Errorf("must be at most %d of a-z A-Z 0-9 . - _ / # :, and not begin with AWS/ or a colon", most)
+	}
+	return value, nil
+}
+
 func endpoint(value string) (string, error) {
 	u, err := url.Parse(value)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil {
@@ -236,6 +250,15 @@ func encryptionKey(value string) (Secret, error) {
 		return Secret{}, fmt.Errorf("must be base64 of %d octets; make one with: openssl rand -base64 %d", KeyOctets, KeyOctets)
 	}
 	return NewSecret(string(key)), nil
+}
+
+// ParseEncryptionKeys reads keys as ENCRYPTION_KEY holds them, or the octets of
+// one, for those that come from elsewhere. The error does not contain them.
+func ParseEncryptionKeys(value string) ([]Secret, error) {
+	if len(value) == KeyOctets {
+		return []Secret{NewSecret(value)}, nil
+	}
+	return list(encryptionKey)(value)
 }
 
 // secretRef reads a reference. What KMS has encrypted is no secret, but is not

@@ -66,6 +66,10 @@ func listeners() []variable {
 			meaning: "the certificate's key; read again when it changes",
 			set:     into(text, func(c *Config) *string { return &c.TLS.KeyFile }),
 		}, {
+			name: "TLS_NAMES", unit: "hosts, by commas",
+			meaning: "in the self-signed certificate besides the machine's own, such as the load balancer's",
+			set:     into(list(host), func(c *Config) *[]string { return &c.TLS.Names }),
+		}, {
 			name: "MAX_CONNECTIONS", preset: "2048", unit: "connections",
 			meaning: "to the API, open at most; further ones wait",
 			set:     into(whole(1, 1<<20), func(c *Config) *int { return &c.MaxConnections }),
@@ -290,6 +294,10 @@ func logs() []variable {
 			name: "LOG_ADDRESSES", preset: "false", unit: "true | false",
 			meaning: "log addresses of persons as they are; otherwise as keyed digests",
 			set:     into(boolean, func(c *Config) *bool { return &c.LogAddresses }),
+		}, {
+			name: "EMF_NAMESPACE", unit: "CloudWatch namespace",
+			meaning: "log the backlog every minute as a metric of CloudWatch's embedded format; unset for not at all",
+			set:     into(namespace, func(c *Config) *string { return &c.EMFNamespace }),
 		},
 	}
 }

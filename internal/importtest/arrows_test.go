@@ -14,9 +14,20 @@ var postern = rules{
 // imports, and those that its tests import besides. A package is listed in
 // full: an arrow to store is none to store/bolt.
 var arrows = map[string]row{
+	"internal/auth":     {standardOnly: true},
 	"internal/campaign": {standardOnly: true},
 	"internal/config":   {standardOnly: true},
 	"internal/seal":     {standardOnly: true},
+	"internal/secret":   {imports: []string{"internal/config"}},
+
+	"internal/redact": {imports: []string{"internal/campaign"}},
+
+	// An auditor reads it: nothing of the service but the domain.
+	"internal/audit": {
+		imports:      []string{"internal/campaign"},
+		standardOnly: true,
+		tests:        []string{"internal/mailer", "internal/mailer/smtptest"},
+	},
 
 	"internal/store": {imports: []string{"internal/campaign"}},
 	"internal/store/bolt": {
@@ -43,22 +54,34 @@ var arrows = map[string]row{
 		tests:   []string{"internal/mailer/smtptest"},
 	},
 	"internal/mailer/smtptest": {},
+	"internal/doctor": {
+		imports: []string{"internal/campaign", "internal/mailer", "internal/store"},
+		tests:   []string{"internal/mailer/smtptest"},
+	},
+	"internal/network": {
+		imports: []string{"internal/doctor", "internal/mailer"},
+		tests:   []string{"internal/mailer/smtptest"},
+	},
 
 	"internal/engine": {
-		imports: []string{"internal/budget", "internal/campaign", "internal/lane", "internal/mailer", "internal/store"},
+		imports: []string{"internal/audit", "internal/budget", "internal/campaign", "internal/lane", "internal/mailer", "internal/store"},
 		tests:   []string{"internal/mailer/smtptest", "internal/seal", "internal/store/bolt", "internal/store/storetest"},
 	},
+	"internal/listen": {
+		imports: []string{"internal/config"},
+		tests:   []string{"internal/mailer/smtptest"},
+	},
 	"internal/api": {
-		imports: []string{"internal/campaign", "internal/engine"},
+		imports: []string{"internal/auth", "internal/campaign", "internal/doctor", "internal/engine", "internal/network"},
 		tests:   []string{"internal/client", "internal/mailer", "internal/mailer/smtptest", "internal/store", "internal/store/bolt"},
 	},
 	"internal/app": {
 		imports: []string{
-			"internal/api", "internal/budget", "internal/campaign", "internal/config", "internal/engine", "internal/mailer",
-			"internal/seal", "internal/store", "internal/store/bolt", "internal/store/dynamo",
+			"internal/api", "internal/auth", "internal/budget", "internal/campaign", "internal/config", "internal/doctor", "internal/engine", "internal/listen", "internal/mailer", "internal/network",
+			"internal/redact", "internal/seal", "internal/secret", "internal/store", "internal/store/bolt", "internal/store/dynamo",
 		},
 		tests: []string{
-			"internal/client", "internal/mailer/smtptest", "internal/store/dynamo/dynamotest", "internal/store/storetest",
+			"internal/audit", "internal/client", "internal/mailer/smtptest", "internal/store/dynamo/dynamotest", "internal/store/storetest",
 		},
 	},
 	// The client knows the API from the outside.
@@ -71,7 +94,7 @@ var arrows = map[string]row{
 	}},
 
 	"cmd/server": {
-		imports: []string{"internal/app", "internal/config"},
+		imports: []string{"internal/app", "internal/audit", "internal/auth", "internal/config", "internal/doctor", "internal/listen"},
 		tests: []string{
 			"internal/client", "internal/engine", "internal/mailer/smtptest", "internal/store/dynamo/dynamotest",
 		},
@@ -100,15 +123,15 @@ var homes = map[string][]string{
 	// HTTP is the API's; the app serves it, the health check and the client
 	// call it.
 	"net/http": {
-		"internal/api", "internal/app", "internal/client", "internal/store/dynamo", "cmd/server", "cmd/demo", "cmd/bench", "cmd/chaos",
+		"internal/api", "internal/app", "internal/client", "internal/listen", "internal/network", "internal/secret", "internal/store/dynamo", "cmd/server", "cmd/demo", "cmd/bench", "cmd/chaos",
 	},
 	"github.com/go-chi":         {"internal/api"},
-	"github.com/aws":            {"internal/store/dynamo", "cmd/bench"},
+	"github.com/aws":            {"internal/secret", "internal/store/dynamo", "cmd/bench"},
 	"go.etcd.io/bbolt":          {"internal/store/bolt"},
 	"net/smtp":                  {"internal/mailer", "cmd/bench"},
 	"github.com/xhit":           {"internal/mailer", "cmd/bench"},
 	"crypto/aes":                {"internal/seal"},
-	"github.com/rs/zerolog":     {"internal/api", "internal/app", "internal/budget", "internal/engine", "internal/lane", "cmd/server", "cmd/demo", "cmd/bench"},
+	"github.com/rs/zerolog":     {"internal/api", "internal/app", "internal/budget", "internal/engine", "internal/lane", "internal/listen", "cmd/server", "cmd/bench"},
 	"github.com/jhillyerd":      {"cmd/demo"}, // reads what its relay caught, as a MIME parser that is not ours
 	"testing":                   {},
 	"go.uber.org/goleak":        {},

@@ -1,0 +1,6 @@
+//go:build !unix
+
+package main
+
+// forbidCoreDumps: there are none.
+func forbidCoreDumps() error { return nil }
