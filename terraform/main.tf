@@ -63,6 +63,7 @@ module "endpoints" {
   repository_arn           = module.service.repository_arn
   task_log_group_arn       = module.service.log_group_arn
   secret_arns              = module.service.secret_arns
+  task_secret_arns         = module.service.task_secret_arns
   api_execution_arn        = module.api.execution_arn
   api_private_dns          = var.api_private_dns
   api_client_cidrs         = var.api_client_cidrs
@@ -85,10 +86,11 @@ module "service" {
   min_tasks                  = var.min_tasks
   max_tasks                  = var.max_tasks
   cpu_target                 = var.cpu_target
-  backlog_scaling            = var.backlog_scaling
+  backlog_target             = var.backlog_target
   stop_timeout               = var.stop_timeout
   auth                       = var.auth
   task_tls                   = var.task_tls
+  certificate_arn            = try(var.load_balancer_certificate.arn, null)
   vpc_endpoint_ids           = local.caller_endpoints
   table_prefix               = var.table_prefix
   table_statements           = module.data.statements
@@ -130,7 +132,7 @@ module "api" {
   load_balancer_dns_name   = module.service.load_balancer_dns_name
   port                     = module.service.listener_port
   task_tls                 = var.task_tls
-  task_tls_domain          = var.task_tls_domain
+  certificate_domain       = try(var.load_balancer_certificate.domain, null)
   throttling_rate          = var.api_throttling.rate
   throttling_burst         = var.api_throttling.burst
   manage_account           = var.manage_api_gateway_account

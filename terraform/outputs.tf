@@ -43,6 +43,11 @@ output "metrics_dns_name" {
   value       = module.service.metrics_dns_name
 }
 
+output "api_tokens_secret_name" {
+  description = "The secret with the hashes of API tokens, a line each as `server token` prints them; null where auth has no token."
+  value       = module.service.api_tokens_secret_name
+}
+
 output "alarm_topic_arn" {
   description = "Where alarms are published."
   value       = module.observability.topic_arn

@@ -253,7 +253,7 @@ variable "smtp_password" {
 }
 
 variable "smtp_password_version" {
-  description = "Raise it together with a new smtp_password; tasks take it when they start."
+  description = "Raise it together with a new smtp_password; tasks take it when they start, and when the relay refuses the one before."
   type        = number
   default     = 1
 
@@ -349,9 +349,9 @@ variable "manage_api_gateway_account" {
 }
 
 variable "auth" {
-  description = "How the service itself checks callers (AUTH). Its releases up to now know none-insecure only: the way in is guarded by API Gateway and the security groups. vpce, token and vpce+token are for releases that have them."
+  description = "How the service itself checks callers (AUTH), behind what API Gateway has let through: vpce wants one of the VPC endpoints through which the API may be called, token a token of its own, vpce+token both, none-insecure nothing. With tokens a secret for their hashes is made, which is empty of tokens at first."
   type        = string
-  default     = "none-insecure"
+  default     = "vpce"
 
   validation {
     condition     = contains(["none-insecure", "vpce", "token", "vpce+token"], var.auth)
@@ -360,19 +360,24 @@ variable "auth" {
 }
 
 variable "task_tls" {
-  description = "Whether the task's listener speaks TLS (LISTEN_TLS=self-signed). Leave it false until the service has it; the hop from API Gateway to the task is not encrypted by us until then."
+  description = "Whether the task's listener speaks TLS, with a certificate that the task makes for itself (LISTEN_TLS=self-signed). false leaves the hop from API Gateway to the task without encryption of ours."
   type        = bool
-  default     = false
+  default     = true
 }
 
-variable "task_tls_domain" {
-  description = "With task_tls, the name in the task's certificate, which API Gateway then checks; \"\" for a self-signed one: encrypted, not authenticated."
-  type        = string
-  default     = ""
+variable "load_balancer_certificate" {
+  description = "ACM certificate of a public authority, in this region, and the host name in it: the load balancer then presents it and API Gateway checks it; from there to the task goes TLS of its own. null: API Gateway meets the task's self-signed certificate, which encrypts and proves nothing. The name need not resolve."
+  type        = object({ arn = string, domain = string })
+  default     = null
 
   validation {
-    condition     = var.task_tls_domain == "" || (var.task_tls && can(regex("^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$", var.task_tls_domain)))
-    error_message = "task_tls_domain must be a host name in lower case, and needs task_tls."
+    condition     = var.load_balancer_certificate == null || can(regex("^arn:[a-z-]+:acm:[a-z0-9-]+:[0-9]{12}:certificate/.+$", var.load_balancer_certificate.arn))
+    error_message = "load_balancer_certificate.arn must be the ARN of a certificate in ACM."
+  }
+
+  validation {
+    condition     = var.load_balancer_certificate == null || (var.task_tls && can(regex("^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$", var.load_balancer_certificate.domain)))
+    error_message = "load_balancer_certificate.domain must be a host name in lower case, and needs task_tls."
   }
 }
 
@@ -461,18 +466,14 @@ variable "cpu_target" {
   }
 }
 
-variable "backlog_scaling" {
-  description = "A CloudWatch metric of the recipients that wait, a task, and the value that autoscaling aims at. The service publishes none yet: null scales by CPU alone."
-  type = object({
-    namespace   = string
-    metric_name = string
-    target      = number
-  })
-  default = null
+variable "backlog_target" {
+  description = "Recipients without a result, for each task, that autoscaling aims at; null scales by CPU alone. The service logs the metric, CloudWatch makes it of the log."
+  type        = number
+  default     = 50000
 
   validation {
-    condition     = var.backlog_scaling == null || try(var.backlog_scaling.target > 0, false)
-    error_message = "backlog_scaling must have a target above 0."
+    condition     = var.backlog_target == null || try(var.backlog_target > 0, false)
+    error_message = "backlog_target must be above 0, or null."
   }
 }
 
@@ -523,7 +524,7 @@ variable "settings" {
 }
 
 variable "extra_secrets" {
-  description = "Further environment variables, by the ARNs of their secrets in Secrets Manager, encrypted with this stack's key: API tokens, when the service has them."
+  description = "Further environment variables, by the ARNs of their secrets in Secrets Manager, encrypted with this stack's key."
   type        = map(string)
   default     = {}
 
@@ -533,7 +534,7 @@ variable "extra_secrets" {
   }
 
   validation {
-    condition     = length(setintersection(keys(var.extra_secrets), ["ENCRYPTION_KEY", "SMTP_PASSWORD"])) == 0
+    condition     = length(setintersection(keys(var.extra_secrets), ["ENCRYPTION_KEY", "ENCRYPTION_KEY_REF", "SMTP_PASSWORD", "SMTP_PASSWORD_REF"])) == 0
     error_message = "extra_secrets must not have ENCRYPTION_KEY or SMTP_PASSWORD, which have secrets here."
   }
 }

@@ -13,8 +13,8 @@ variables {
   load_balancer_arn        = "arn:aws-us-gov:elasticloadbalancing:us-gov-west-1:123456789012:loadbalancer/net/postern/0123456789abcdef"
   load_balancer_dns_name   = "postern.elb.us-gov-west-1.amazonaws.com"
   port                     = 8080
-  task_tls                 = false
-  task_tls_domain          = ""
+  task_tls                 = true
+  certificate_domain       = null
   throttling_rate          = 100
   throttling_burst         = 200
   manage_account           = true
@@ -49,7 +49,7 @@ run "methods" {
   }
 
   assert {
-    condition     = { for key, i in aws_api_gateway_integration.service : key => i.uri } == { root = "http://postern.elb.us-gov-west-1.amazonaws.com:8080/", proxy = "http://postern.elb.us-gov-west-1.amazonaws.com:8080/{proxy}" } && alltrue([for i in aws_api_gateway_integration.service : i.connection_type == "VPC_LINK"])
+    condition     = { for key, i in aws_api_gateway_integration.service : key => i.uri } == { root = "https://postern.elb.us-gov-west-1.amazonaws.com:8080/", proxy = "https://postern.elb.us-gov-west-1.amazonaws.com:8080/{proxy}" } && alltrue([for i in aws_api_gateway_integration.service : i.connection_type == "VPC_LINK"])
     error_message = "The integrations do not lead through the VPC link to the load balancer."
   }
 
@@ -63,11 +63,20 @@ run "methods" {
   }
 }
 
-run "tls_self_signed" {
+run "without_tls" {
   module { source = "./modules/api" }
   variables {
-    task_tls = true
+    task_tls = false
   }
+
+  assert {
+    condition     = alltrue([for i in aws_api_gateway_integration.service : startswith(i.uri, "http://postern.elb.") && length(i.tls_config) == 0])
+    error_message = "TLS is not switched off as a whole."
+  }
+}
+
+run "tls_self_signed" {
+  module { source = "./modules/api" }
 
   assert {
     condition     = alltrue([for i in aws_api_gateway_integration.service : startswith(i.uri, "https://postern.elb.") && i.tls_config[0].insecure_skip_verification])
@@ -75,16 +84,15 @@ run "tls_self_signed" {
   }
 }
 
-run "tls_with_a_domain" {
+run "tls_with_a_certificate" {
   module { source = "./modules/api" }
   variables {
-    task_tls        = true
-    task_tls_domain = "postern.agency.example"
+    certificate_domain = "postern.agency.example"
   }
 
   assert {
     condition     = alltrue([for i in aws_api_gateway_integration.service : startswith(i.uri, "https://postern.agency.example:8080/") && !i.tls_config[0].insecure_skip_verification])
-    error_message = "The task's certificate is not checked."
+    error_message = "The load balancer's certificate is not checked."
   }
 }
 

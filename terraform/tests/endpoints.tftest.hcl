@@ -17,6 +17,7 @@ variables {
   repository_arn           = "arn:aws-us-gov:ecr:us-gov-west-1:123456789012:repository/postern"
   task_log_group_arn       = "arn:aws-us-gov:logs:us-gov-west-1:123456789012:log-group:/postern/service"
   secret_arns              = ["arn:aws-us-gov:secretsmanager:us-gov-west-1:123456789012:secret:postern/encryption-key-??????"]
+  task_secret_arns         = []
   api_execution_arn        = "arn:aws-us-gov:execute-api:us-gov-west-1:123456789012:abc"
   api_private_dns          = true
   api_client_cidrs         = ["10.30.0.0/16"]
@@ -72,6 +73,21 @@ run "policies" {
   assert {
     condition     = jsondecode(aws_vpc_endpoint.s3.policy).Statement[0].Resource == "arn:aws-us-gov:s3:::prod-us-gov-west-1-starport-layer-bucket/*"
     error_message = "More than image layers may be had from S3."
+  }
+}
+
+run "what_the_service_reads" {
+  module { source = "./modules/endpoints" }
+  variables {
+    task_secret_arns = ["arn:aws-us-gov:secretsmanager:us-gov-west-1:123456789012:secret:postern/api-tokens-??????"]
+  }
+
+  assert {
+    condition = { for s in jsondecode(aws_vpc_endpoint.interface["secretsmanager"].policy).Statement : s.Condition.ArnEquals["aws:PrincipalArn"] => join(" ", s.Resource) } == {
+      (var.execution_role_arn) = join(" ", var.secret_arns)
+      (var.task_role_arn)      = join(" ", var.task_secret_arns)
+    }
+    error_message = "A role reads another one's secrets."
   }
 }
 

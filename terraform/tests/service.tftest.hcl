@@ -15,10 +15,11 @@ variables {
   min_tasks                  = 2
   max_tasks                  = 6
   cpu_target                 = 60
-  backlog_scaling            = null
+  backlog_target             = null
   stop_timeout               = 120
   auth                       = "none-insecure"
-  task_tls                   = false
+  task_tls                   = true
+  certificate_arn            = null
   vpc_endpoint_ids           = ["vpce-0123456789abcdef0"]
   table_prefix               = ""
   table_statements           = [{ Sid = "EmailWork", Effect = "Allow", Action = ["dynamodb:GetItem"], Resource = "arn:aws-us-gov:dynamodb:us-gov-west-1:123456789012:table/EmailWork" }]
@@ -87,8 +88,27 @@ run "secrets" {
   module { source = "./modules/service" }
 
   assert {
-    condition     = sort([for s in jsondecode(aws_ecs_task_definition.this.container_definitions)[0].secrets : s.name]) == tolist(["ENCRYPTION_KEY", "SMTP_PASSWORD"])
-    error_message = "The secrets do not come from Secrets Manager."
+    condition     = sort([for s in jsondecode(aws_ecs_task_definition.this.container_definitions)[0].secrets : s.name]) == tolist(["ENCRYPTION_KEY"])
+    error_message = "The key does not come from Secrets Manager."
+  }
+
+  # By reference, so that it can change while tasks run.
+  assert {
+    condition     = { for e in jsondecode(aws_ecs_task_definition.this.container_definitions)[0].environment : e.name => e.value }["SMTP_PASSWORD_REF"] == aws_secretsmanager_secret.smtp_password[0].arn
+    error_message = "The service does not find the relay's password."
+  }
+
+  assert {
+    condition = { for s in jsondecode(aws_iam_role_policy.task.policy).Statement : s.Sid => s.Resource if startswith(s.Sid, "Own") } == {
+      OwnSecrets    = ["arn:aws-us-gov:secretsmanager:us-gov-west-1:123456789012:secret:postern/smtp-password-??????"]
+      OwnSecretsKey = [var.kms_key_arn]
+    }
+    error_message = "The service may read more secrets than the relay's password, or not that."
+  }
+
+  assert {
+    condition     = !strcontains(aws_iam_role_policy.execution.policy, "smtp-password")
+    error_message = "The execution role may read what it hands to nobody."
   }
 
   assert {
@@ -120,14 +140,62 @@ run "without_login" {
     condition     = length(aws_secretsmanager_secret.smtp_password) == 0 && [for s in jsondecode(aws_ecs_task_definition.this.container_definitions)[0].secrets : s.name] == ["ENCRYPTION_KEY"]
     error_message = "There is a password without a user name."
   }
+
+  assert {
+    condition     = length(output.task_secret_arns) == 0 && [for s in jsondecode(aws_iam_role_policy.task.policy).Statement : s.Sid] == ["EmailWork", "TablesKey"]
+    error_message = "The service may more than use its tables and their key."
+  }
+}
+
+run "without_tokens" {
+  module { source = "./modules/service" }
+  variables {
+    auth = "vpce"
+  }
+
+  assert {
+    condition     = length(aws_secretsmanager_secret.api_tokens) == 0 && !strcontains(join(",", output.task_secret_arns), "tokens") && { for e in jsondecode(aws_ecs_task_definition.this.container_definitions)[0].environment : e.name => e.value }["VPC_ENDPOINT_IDS"] == "vpce-0123456789abcdef0"
+    error_message = "There is a list of tokens that nobody asks for, or no list of endpoints."
+  }
+}
+
+run "tokens" {
+  module { source = "./modules/service" }
+  variables {
+    auth = "vpce+token"
+  }
+
+  assert {
+    condition     = { for e in jsondecode(aws_ecs_task_definition.this.container_definitions)[0].environment : e.name => e.value }["API_TOKENS_REF"] == aws_secretsmanager_secret.api_tokens[0].arn && aws_secretsmanager_secret.api_tokens[0].kms_key_id == var.kms_key_arn
+    error_message = "The service does not find its tokens, or they are not encrypted with our key."
+  }
+
+  # Comments, so that the service starts, and nobody's token.
+  assert {
+    condition     = aws_secretsmanager_secret_version.api_tokens[0].secret_string == null && aws_secretsmanager_secret_version.api_tokens[0].secret_string_wo_version == 1
+    error_message = "What operators put there would be in the state, or be overwritten."
+  }
+
+  assert {
+    condition = { for s in jsondecode(aws_iam_role_policy.task.policy).Statement : s.Sid => s.Resource if startswith(s.Sid, "Own") } == {
+      OwnSecrets    = ["arn:aws-us-gov:secretsmanager:us-gov-west-1:123456789012:secret:postern/smtp-password-??????", "arn:aws-us-gov:secretsmanager:us-gov-west-1:123456789012:secret:postern/api-tokens-??????"]
+      OwnSecretsKey = [var.kms_key_arn]
+    }
+    error_message = "The service may read more secrets than its tokens and the relay's password, or not those."
+  }
+
+  assert {
+    condition     = alltrue([for s in jsondecode(aws_iam_role_policy.task.policy).Statement : !strcontains(jsonencode(s.Action), "kms:") || can(s.Condition.StringEquals["kms:ViaService"])])
+    error_message = "The key may be used past the services that it is for."
+  }
 }
 
 run "roles" {
   module { source = "./modules/service" }
 
   assert {
-    condition     = [for s in jsondecode(aws_iam_role_policy.task.policy).Statement : s.Sid] == ["EmailWork", "TablesKey"]
-    error_message = "The service may more than use its tables and their key."
+    condition     = [for s in jsondecode(aws_iam_role_policy.task.policy).Statement : s.Sid] == ["EmailWork", "TablesKey", "OwnSecrets", "OwnSecretsKey"]
+    error_message = "The service may more than use its tables, its secrets and their key."
   }
 
   assert {
@@ -244,11 +312,11 @@ run "service" {
 run "backlog" {
   module { source = "./modules/service" }
   variables {
-    backlog_scaling = { namespace = "postern", metric_name = "BacklogPerTask", target = 5000 }
+    backlog_target = 5000
   }
 
   assert {
-    condition     = aws_appautoscaling_policy.backlog[0].target_tracking_scaling_policy_configuration[0].target_value == 5000
+    condition     = aws_appautoscaling_policy.backlog[0].target_tracking_scaling_policy_configuration[0].target_value == 5000 && aws_appautoscaling_policy.backlog[0].target_tracking_scaling_policy_configuration[0].customized_metric_specification[0].namespace == var.name && local.environment.EMF_NAMESPACE == var.name
     error_message = "The service does not scale by its backlog."
   }
 }
@@ -262,19 +330,50 @@ run "load_balancer" {
   }
 
   assert {
-    condition     = tonumber(aws_lb_target_group.this.deregistration_delay) == 60 && aws_lb_target_group.this.health_check[0].path == "/healthz" && aws_lb_target_group.this.health_check[0].protocol == "HTTP"
+    condition     = tonumber(aws_lb_target_group.this.deregistration_delay) == 60 && aws_lb_target_group.this.health_check[0].path == "/healthz" && aws_lb_target_group.this.health_check[0].protocol == "HTTPS"
     error_message = "The target group does not fit the drain, or asks the wrong thing."
   }
 }
 
 run "task_tls" {
   module { source = "./modules/service" }
-  variables {
-    task_tls = true
+
+  assert {
+    condition     = aws_lb_target_group.this.protocol == "TCP" && aws_lb_listener.this.protocol == "TCP" && { for e in jsondecode(aws_ecs_task_definition.this.container_definitions)[0].environment : e.name => e.value }["LISTEN_TLS"] == "self-signed"
+    error_message = "TLS does not reach from API Gateway to the task."
   }
 
   assert {
-    condition     = aws_lb_target_group.this.health_check[0].protocol == "HTTPS" && { for e in jsondecode(aws_ecs_task_definition.this.container_definitions)[0].environment : e.name => e.value }["LISTEN_TLS"] == "self-signed"
-    error_message = "TLS is not switched on as a whole."
+    condition     = { for e in jsondecode(aws_ecs_task_definition.this.container_definitions)[0].environment : e.name => e.value }["TLS_NAMES"] == aws_lb.this.dns_name
+    error_message = "The name that API Gateway calls is not in the task's certificate."
+  }
+}
+
+run "task_without_tls" {
+  module { source = "./modules/service" }
+  variables {
+    task_tls = false
+  }
+
+  assert {
+    condition     = aws_lb_target_group.this.health_check[0].protocol == "HTTP" && length([for e in jsondecode(aws_ecs_task_definition.this.container_definitions)[0].environment : e if contains(["LISTEN_TLS", "TLS_NAMES"], e.name)]) == 0
+    error_message = "TLS is not switched off as a whole."
+  }
+}
+
+run "load_balancer_certificate" {
+  module { source = "./modules/service" }
+  variables {
+    certificate_arn = "arn:aws-us-gov:acm:us-gov-west-1:123456789012:certificate/c"
+  }
+
+  assert {
+    condition     = aws_lb_listener.this.protocol == "TLS" && aws_lb_listener.this.certificate_arn == var.certificate_arn && startswith(aws_lb_listener.this.ssl_policy, "ELBSecurityPolicy-TLS13-1-2-")
+    error_message = "The load balancer does not present its certificate."
+  }
+
+  assert {
+    condition     = aws_lb_target_group.this.protocol == "TLS" && aws_lb_target_group.this.name == "postern-tls" && aws_lb_target_group.this.health_check[0].protocol == "HTTPS"
+    error_message = "From the load balancer to the task nothing is encrypted."
   }
 }

@@ -103,7 +103,7 @@ func checkTable(t *testing.T, got table, want *dynamodb.CreateTableInput) {
 		t.Errorf("%s: indexes %v, want %v", name, got.Indexes, indexes)
 	}
 	ttl := ""
-	if name == dynamo.TableWork {
+	if name == dynamo.TableWork || name == dynamo.TableDeliveries {
 		ttl = dynamo.TTLAttribute
 	}
 	if got.TTL != ttl {
@@ -125,16 +125,19 @@ func keysOf(schema []types.KeySchemaElement) (keys index) {
 // What the stack sets by itself, with what the service calls it.
 var (
 	ofTheStack = []string{
-		"LISTEN_ADDR", "METRICS_ADDR", "AUTH", "VPC_ENABLED", "STORE", "AWS_REGION", "TABLE_PREFIX", "ENCRYPTION_KEY",
-		"SMTP_SERVER", "SMTP_PORT", "SMTP_USERNAME", "SMTP_PASSWORD", "RELAY_ALLOW", "RELAY_PORTS",
-		"SHUTDOWN_TIMEOUT", "MAX_REQUEST_BYTES",
+		"LISTEN_ADDR", "METRICS_ADDR", "AUTH", "API_TOKENS_REF", "VPC_ENABLED", "STORE", "AWS_REGION", "TABLE_PREFIX", "ENCRYPTION_KEY",
+		"SMTP_SERVER", "SMTP_PORT", "SMTP_USERNAME", "SMTP_PASSWORD_REF", "RELAY_ALLOW", "RELAY_PORTS",
+		"SHUTDOWN_TIMEOUT", "MAX_REQUEST_BYTES", "VPC_ENDPOINT_IDS", "LISTEN_TLS", "TLS_NAMES", "EMF_NAMESPACE",
 	}
 	// What has no place on AWS: the embedded store's, tables made by the
-	// service, another DynamoDB, mail in clear.
-	notOnAWS = []string{"DATA_DIR", "CREATE_TABLES", "DYNAMODB_ENDPOINT", "SMTP_USE_TLS"}
-	// What the service will read when it authenticates callers and speaks TLS,
-	// and what Go reads.
-	notOfTheTable = []string{"VPC_ENDPOINT_IDS", "LISTEN_TLS", "GOMEMLIMIT"}
+	// service, another DynamoDB, mail in clear, files that a task would need a
+	// volume for, and references to secrets that ECS hands over itself.
+	notOnAWS = []string{
+		"DATA_DIR", "CREATE_TABLES", "DYNAMODB_ENDPOINT", "SMTP_USE_TLS", "API_TOKENS_FILE", "TLS_CERT_FILE", "TLS_KEY_FILE",
+		"ENCRYPTION_KEY_REF", "SMTP_PASSWORD",
+	}
+	// What Go reads.
+	notOfTheTable = []string{"GOMEMLIMIT"}
 )
 
 // TestSettings: every variable of the service is set by the stack, or may be

@@ -322,12 +322,21 @@ run "auth_none" {
   expect_failures = [var.auth]
 }
 
-run "task_tls_domain_without_tls" {
+run "load_balancer_certificate_without_tls" {
   command = plan
   variables {
-    task_tls_domain = "postern.agency.example"
+    task_tls                  = false
+    load_balancer_certificate = { arn = "arn:aws-us-gov:acm:us-gov-west-1:123456789012:certificate/c", domain = "postern.agency.example" }
   }
-  expect_failures = [var.task_tls_domain]
+  expect_failures = [var.load_balancer_certificate]
+}
+
+run "load_balancer_certificate_of_no_arn" {
+  command = plan
+  variables {
+    load_balancer_certificate = { arn = "certificate/c", domain = "postern.agency.example" }
+  }
+  expect_failures = [var.load_balancer_certificate]
 }
 
 run "image_tag_latest" {
@@ -387,12 +396,12 @@ run "cpu_target_everything" {
   expect_failures = [var.cpu_target]
 }
 
-run "backlog_scaling_nought" {
+run "backlog_target_nought" {
   command = plan
   variables {
-    backlog_scaling = { namespace = "postern", metric_name = "Backlog", target = 0 }
+    backlog_target = 0
   }
-  expect_failures = [var.backlog_scaling]
+  expect_failures = [var.backlog_target]
 }
 
 run "stop_timeout_beyond_fargate" {

@@ -3,8 +3,10 @@
 
 locals {
   scheme = var.task_tls ? "https" : "http"
-  # The name that the task's certificate is checked against.
-  host = var.task_tls && var.task_tls_domain != "" ? var.task_tls_domain : var.load_balancer_dns_name
+  # The name that the certificate is checked against: the load balancer's, or, as
+  # far as API Gateway then looks, the task's. The VPC link leads to the load
+  # balancer whatever it is.
+  host = coalesce(var.certificate_domain, var.load_balancer_dns_name)
   base = "${local.scheme}://${local.host}:${var.port}"
 
   # Mapped always: what a caller sends under these names is overwritten.
@@ -97,9 +99,9 @@ resource "aws_api_gateway_integration" "service" {
   timeout_milliseconds    = 29000
 
   # Encrypted whichever it is; without a domain the certificate is the task's
-  # own and proves nothing.
+  # own and proves nothing: names, dates and CA:TRUE are all that is looked at.
   dynamic "tls_config" {
-    for_each = var.task_tls ? [var.task_tls_domain == ""] : []
+    for_each = var.task_tls ? [var.certificate_domain == null] : []
     content {
       insecure_skip_verification = tls_config.value
     }
@@ -112,7 +114,7 @@ resource "aws_api_gateway_deployment" "this" {
   # What callers see. Whole resources would contain what changes by itself and
   # make a deployment at every apply.
   triggers = {
-    redeployment = sha1(jsonencode([local.methods, local.headers, local.policy, var.authorization, var.task_tls, var.task_tls_domain, aws_api_gateway_vpc_link.this.id]))
+    redeployment = sha1(jsonencode([local.methods, local.headers, local.policy, var.authorization, var.task_tls, var.certificate_domain, aws_api_gateway_vpc_link.this.id]))
   }
 
   lifecycle {

@@ -43,8 +43,8 @@ variable "task_tls" {
   type        = bool
 }
 
-variable "task_tls_domain" {
-  description = "The name in the task's certificate; \"\" for a self-signed one, which is not checked."
+variable "certificate_domain" {
+  description = "The name in the load balancer's certificate; null where it has none and the task's self-signed one is what API Gateway meets."
   type        = string
 }
 

@@ -48,14 +48,21 @@ locals {
       Resource  = "${var.task_log_group_arn}:*"
       Condition = local.by_execution_role
     }]
-    "secretsmanager" = [{
+    "secretsmanager" = concat([{
       Sid       = "Read"
       Effect    = "Allow"
       Principal = "*"
       Action    = "secretsmanager:GetSecretValue"
       Resource  = var.secret_arns
       Condition = local.by_execution_role
-    }]
+      }], [for arns in [var.task_secret_arns] : {
+      Sid       = "ReadByService"
+      Effect    = "Allow"
+      Principal = "*"
+      Action    = "secretsmanager:GetSecretValue"
+      Resource  = arns
+      Condition = { ArnEquals = { "aws:PrincipalArn" = var.task_role_arn } }
+    } if length(arns) > 0])
   }
 }
 

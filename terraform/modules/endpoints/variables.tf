@@ -53,6 +53,11 @@ variable "secret_arns" {
   type        = list(string)
 }
 
+variable "task_secret_arns" {
+  description = "Secrets that the service reads by itself, as patterns."
+  type        = list(string)
+}
+
 variable "api_execution_arn" {
   description = "The API, as execute-api names it."
   type        = string

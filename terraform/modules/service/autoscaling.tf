@@ -24,9 +24,10 @@ resource "aws_appautoscaling_policy" "cpu" {
   }
 }
 
-# The service publishes no such metric to CloudWatch yet, hence the switch.
+# Each task logs its part of the backlog every minute, a task without work its
+# nought; so the average is the backlog for each running task.
 resource "aws_appautoscaling_policy" "backlog" {
-  count = var.backlog_scaling == null ? 0 : 1
+  count = var.backlog_target == null ? 0 : 1
 
   name               = "${var.name}-backlog"
   policy_type        = "TargetTrackingScaling"
@@ -35,13 +36,13 @@ resource "aws_appautoscaling_policy" "backlog" {
   scalable_dimension = aws_appautoscaling_target.this.scalable_dimension
 
   target_tracking_scaling_policy_configuration {
-    target_value       = var.backlog_scaling.target
+    target_value       = var.backlog_target
     scale_out_cooldown = 60
     scale_in_cooldown  = 300
 
     customized_metric_specification {
-      namespace   = var.backlog_scaling.namespace
-      metric_name = var.backlog_scaling.metric_name
+      namespace   = var.name
+      metric_name = "Backlog"
       statistic   = "Average"
     }
   }

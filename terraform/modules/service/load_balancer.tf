@@ -18,13 +18,20 @@ resource "aws_lb" "this" {
   enable_cross_zone_load_balancing = true
 }
 
+locals {
+  # Without a certificate of its own the load balancer passes octets on, and TLS
+  # ends at the task. With one, TLS ends here and begins again to the task, whose
+  # certificate load balancers do not verify.
+  protocol = var.certificate_arn == null ? "TCP" : "TLS"
+}
+
 resource "aws_lb_target_group" "this" {
-  name        = var.name
+  # The protocol cannot be changed, and two groups of one name cannot be.
+  name        = local.protocol == "TCP" ? var.name : "${var.name}-tls"
   vpc_id      = var.vpc_id
   target_type = "ip"
-  # TCP also with task_tls: TLS ends at the task and not here.
-  protocol = "TCP"
-  port     = local.port
+  protocol    = local.protocol
+  port        = local.port
   # Longer than API Gateway waits for an answer (29 s), shorter than the
   # default of 300 s, which would only delay deployments.
   deregistration_delay = 60
@@ -45,8 +52,10 @@ resource "aws_lb_target_group" "this" {
 
 resource "aws_lb_listener" "this" {
   load_balancer_arn = aws_lb.this.arn
-  protocol          = "TCP"
+  protocol          = local.protocol
   port              = local.port
+  certificate_arn   = var.certificate_arn
+  ssl_policy        = var.certificate_arn == null ? null : "ELBSecurityPolicy-TLS13-1-2-2021-06" # TLS 1.2 and 1.3
 
   default_action {
     type             = "forward"

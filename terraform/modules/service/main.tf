@@ -27,7 +27,7 @@ locals {
       METRICS_ADDR = "0.0.0.0:${local.metrics_port}"
       AUTH         = var.auth
       VPC_ENABLED  = "true"
-      # For AUTH=vpce.
+      # For AUTH with vpce.
       VPC_ENDPOINT_IDS = join(",", var.vpc_endpoint_ids)
       STORE            = "dynamodb"
       AWS_REGION       = local.region
@@ -44,8 +44,12 @@ locals {
       # API Gateway passes no more than 10 MB.
       MAX_REQUEST_BYTES = "10485760"
     },
-    # The one line to change, should the service name its TLS otherwise.
-    var.task_tls ? { LISTEN_TLS = "self-signed" } : {},
+    # API Gateway wants the name that it calls in the certificate, even where it
+    # verifies nothing else.
+    var.task_tls ? { LISTEN_TLS = "self-signed", TLS_NAMES = aws_lb.this.dns_name } : {},
+    local.has_login ? { SMTP_PASSWORD_REF = aws_secretsmanager_secret.smtp_password[0].arn } : {},
+    var.backlog_target == null ? {} : { EMF_NAMESPACE = var.name },
+    local.has_tokens ? { API_TOKENS_REF = aws_secretsmanager_secret.api_tokens[0].arn } : {},
     var.settings,
   )
 }

@@ -53,6 +53,16 @@ output "target_group_suffix" {
   value       = aws_lb_target_group.this.arn_suffix
 }
 
+output "task_secret_arns" {
+  description = "Secrets that the service reads by itself, as patterns."
+  value       = local.task_secret_arns
+}
+
+output "api_tokens_secret_name" {
+  description = "Where the hashes of API tokens are; null without tokens."
+  value       = one(aws_secretsmanager_secret.api_tokens[*].name)
+}
+
 output "load_balancer_dns_name" {
   description = "The load balancer's name, inside the VPC."
   value       = aws_lb.this.dns_name

@@ -1,5 +1,6 @@
 # Two roles. The execution role is ECS's, to start a task: image, log, secrets.
-# The task role is the service's own: its tables, and nothing else.
+# The task role is the service's own: its tables, the relay's password and the
+# list of API tokens where there are such, and nothing else.
 
 locals {
   trust = jsonencode({
@@ -87,6 +88,20 @@ resource "aws_iam_role_policy" "task" {
       Action    = ["kms:Decrypt", "kms:GenerateDataKey"]
       Resource  = var.kms_key_arn
       Condition = { StringEquals = { "kms:ViaService" = "dynamodb.${local.region}.${local.dns_suffix}" } }
-    }])
+      }], [for statement in [
+      {
+        Sid      = "OwnSecrets"
+        Effect   = "Allow"
+        Action   = ["secretsmanager:GetSecretValue"]
+        Resource = local.task_secret_arns
+      },
+      {
+        Sid       = "OwnSecretsKey"
+        Effect    = "Allow"
+        Action    = ["kms:Decrypt"]
+        Resource  = [var.kms_key_arn]
+        Condition = { StringEquals = { "kms:ViaService" = "secretsmanager.${local.region}.${local.dns_suffix}" } }
+      },
+    ] : statement if length(local.task_secret_arns) > 0])
   })
 }

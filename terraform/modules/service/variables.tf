@@ -48,13 +48,9 @@ variable "cpu_target" {
   type        = number
 }
 
-variable "backlog_scaling" {
-  description = "A CloudWatch metric of the backlog a task, and what autoscaling aims at; null for none."
-  type = object({
-    namespace   = string
-    metric_name = string
-    target      = number
-  })
+variable "backlog_target" {
+  description = "Recipients without a result, for each task, that autoscaling aims at; null for none."
+  type        = number
 }
 
 variable "stop_timeout" {
@@ -70,6 +66,11 @@ variable "auth" {
 variable "task_tls" {
   description = "Whether the task's listener speaks TLS."
   type        = bool
+}
+
+variable "certificate_arn" {
+  description = "The load balancer's certificate in ACM; null for TLS that passes through to the task, or none."
+  type        = string
 }
 
 variable "vpc_endpoint_ids" {
