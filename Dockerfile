@@ -1,6 +1,11 @@
 # Postern's image: one static binary on nothing, as a user without a name.
 # Plain docker build makes it, with BuildKit or without.
-FROM golang:1.26 AS build
+#
+# Nothing of the build's base is in the image but the public authorities'
+# certificates, and what the compiler makes. --build-arg
+# GO_IMAGE=golang@sha256:... (or your own mirror's) has the compiler pinned.
+ARG GO_IMAGE=golang:1.26
+FROM $GO_IMAGE AS build
 WORKDIR /src
 # Modules first: they change less often than the code.
 COPY go.mod go.sum ./
