@@ -241,6 +241,13 @@ deny contains sprintf("%s: %s has a secret in its environment", [c.address, c.is
 	some c in containers
 	some e in c.is.environment
 	regex.match(`PASSWORD|SECRET|TOKEN|_KEY$`, e.name)
+	not is_reference(e)
+}
+
+# is_reference: the value names a secret that the task reads itself.
+is_reference(e) if {
+	endswith(e.name, "_REF")
+	regex.match(`^arn:[a-z-]+:secretsmanager:`, e.value)
 }
 
 deny contains sprintf("%s: %s is stopped before it is done, or later than Fargate waits", [c.address, c.is.name]) if {

@@ -30,7 +30,10 @@ sound_resources := {
 sound_container := {
 	"name": "c", "user": "65532:65532", "readonlyRootFilesystem": true, "stopTimeout": 120,
 	"linuxParameters": {"capabilities": {"drop": ["ALL"]}},
-	"environment": [{"name": "SHUTDOWN_TIMEOUT", "value": "110s"}],
+	"environment": [
+		{"name": "SHUTDOWN_TIMEOUT", "value": "110s"},
+		{"name": "SMTP_PASSWORD_REF", "value": "arn:aws-us-gov:secretsmanager:us-gov-west-1:1:secret:s"},
+	],
 }
 
 # stack is a state with the resources in a module's module.
@@ -79,6 +82,7 @@ planted := {
 	"a writable root": [container_with({"readonlyRootFilesystem": false}), "may write to its root"],
 	"root": [container_with({"user": "root"}), "runs as root"],
 	"capabilities": [container_with({"linuxParameters": {"capabilities": {"drop": ["NET_RAW"]}}}), "keeps capabilities"],
+	"a secret in the place of a reference": [container_with({"environment": [{"name": "SMTP_PASSWORD_REF", "value": "x"}]}), "secret in its environment"],
 	"a secret in the environment": [container_with({"environment": [{"name": "SMTP_PASSWORD", "value": "x"}]}), "secret in its environment"],
 	"killed before it is done": [container_with({"stopTimeout": 30}), "stopped before it is done"],
 	"longer than Fargate waits": [container_with({"stopTimeout": 300}), "stopped before it is done"],
