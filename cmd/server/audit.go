@@ -20,7 +20,8 @@ import (
 )
 
 const auditUsage = `Usage:
-  server audit verify [flags]   check audit trails; exit 1 where one is broken
+  server audit verify [flags]   check audit trails; exit 1 where one is broken, 3
+                                where one is unbroken and not all of it signed
   server audit message FILE     print the digest of a message, by which the
                                 audit trail knows it; - for standard input
 `
@@ -52,6 +53,9 @@ func auditTrail(args []string, getenv func(string) string, stdout, stderr io.Wri
 		return exitUsage
 	}
 	_, _ = fmt.Fprintln(stderr, "server audit:", err)
+	if errors.Is(err, errUnsigned) {
+		return exitUnsigned
+	}
 	return exitFailed
 }
 
@@ -62,6 +66,10 @@ func (e usageError) Error() string { return string(e) }
 
 // errBroken: a trail is not as it should be, and what is wrong was printed.
 var errBroken = errors.New("an audit trail is broken")
+
+// errUnsigned: nothing is wrong with the trails, as far as can be told.
+var errUnsigned = errors.New("an audit trail is not all under a signed root: " +
+	"the service signs within seconds of a campaign's end or stop, so verify again; where that does not help, the root was removed")
 
 // verification is what the flags of `server audit verify` ask for.
 type verification struct {
@@ -131,13 +139,13 @@ func verify(args []string, getenv func(string) string, stdout, stderr io.Writer)
 			return err
 		}
 	}
-	broken := false
+	broken, unsigned := false, false
 	check := func(id string) error {
 		report, err := verifyOne(ctx, source, id, v.keys)
 		if err != nil {
 			return fmt.Errorf("campaign %s: %w", id, err)
 		}
-		broken = broken || report.Broken > 0
+		broken, unsigned = broken || report.Broken > 0, unsigned || !report.Proven()
 		return printReport(stdout, report)
 	}
 	if v.campaign != "" {
@@ -145,10 +153,15 @@ func verify(args []string, getenv func(string) string, stdout, stderr io.Writer)
 	} else {
 		err = source.Campaigns(ctx, check)
 	}
-	if err == nil && broken {
-		err = errBroken
+	switch {
+	case err != nil:
+		return err
+	case broken:
+		return errBroken
+	case unsigned:
+		return errUnsigned
 	}
-	return err
+	return nil
 }
 
 func (v verification) source(ctx context.Context, getenv func(string) string) (trails, error) {
@@ -187,6 +200,8 @@ func printReport(w io.Writer, r audit.Report) error {
 	verdict := "unbroken"
 	if r.Broken > 0 {
 		verdict = fmt.Sprintf("BROKEN in %d places", r.Broken)
+	} else if !r.Proven() {
+		verdict = "unbroken, and NOT ALL SIGNED"
 	}
 	fmt.Fprintf(&out, "campaign %s (%s): %s\n", r.CampaignID, r.Status, verdict)
 	fmt.Fprintf(&out, "  checked: %d events, %d chunks with %d links, %d deliveries, %d signed roots\n", r.Events, r.Chunks, r.Links, r.Rows, r.Roots)
@@ -225,8 +240,10 @@ const maxMessage = 256 << 20
 
 // messageDigest prints the digest of a message in a file. A message that a
 // relay has handed on has header fields in front that Postern did not send, so
-// the digest without them is printed, too. A file whose lines end in LF alone
-// was written by a program that changed them, and is changed back.
+// the digest without them is printed, too; so is the digest without an empty line
+// at the end, which smtp-sink and mailboxes in the format mbox add. A file whose
+// lines end in LF alone was written by a program that changed them, and is
+// changed back.
 func messageDigest(args []string, stdout io.Writer) error {
 	if len(args) != 1 {
 		return usageError("name one file, or - for standard input")
@@ -238,22 +255,53 @@ func messageDigest(args []string, stdout io.Writer) error {
 	if !bytes.Contains(raw, []byte("\r\n")) {
 		raw = bytes.ReplaceAll(raw, []byte("\n"), []byte("\r\n"))
 	}
-	digest, err := audit.MessageDigest(raw)
-	if err != nil {
-		return err
+	for _, r := range readings(raw) {
+		digest, err := audit.MessageDigest(r.message)
+		if err != nil {
+			return err
+		}
+		if _, err = fmt.Fprintf(stdout, "%s%s\n", digest, r.note); err != nil {
+			return err
+		}
 	}
-	if _, err = fmt.Fprintf(stdout, "%s\n", digest); err != nil {
-		return err
-	}
+	return nil
+}
+
+// reading is what of a file may be the message that Postern sent.
+type reading struct {
+	message []byte
+	note    string // what was left out
+}
+
+// readings gives the file as it is, and then what may be the message in it.
+func readings(raw []byte) []reading {
+	all := []reading{{raw, ""}}
 	sent := audit.WithoutTrace(raw)
-	if len(sent) == len(raw) {
-		return nil
+	if cut := len(raw) - len(sent); cut > 0 {
+		all = append(all, reading{sent, fmt.Sprintf(" without the first %d octets, which are header fields in front of Date", cut)})
 	}
-	if digest, err = audit.MessageDigest(sent); err != nil {
-		return err
+	for _, r := range all { // as it is by now
+		if shorter, cut := withoutLastLine(r.message); cut {
+			note := " without the empty line at its end"
+			if r.note != "" {
+				note = r.note + ", and" + note
+			}
+			all = append(all, reading{shorter, note})
+		}
 	}
-	_, err = fmt.Fprintf(stdout, "%s without the first %d octets, which are header fields in front of Date\n", digest, len(raw)-len(sent))
-	return err
+	return all
+}
+
+// withoutLastLine takes an empty line off a message's end. The one that ends the
+// header stays.
+func withoutLastLine(raw []byte) (shorter []byte, cut bool) {
+	for _, end := range []string{"\r\n", "\n"} {
+		shorter, cut = bytes.CutSuffix(raw, []byte(end))
+		if cut && bytes.HasSuffix(shorter, []byte("\r\n")) {
+			return shorter, bytes.Contains(shorter, []byte("\r\n\r\n"))
+		}
+	}
+	return raw, false
 }
 
 func readMessage(name string) ([]byte, error) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/ed25519"
 	"encoding/base64"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -129,6 +130,18 @@ func TestAuditMessage(t *testing.T) {
 	trace := "Return-Path: <a@example.org>\r\nReceived: from x\r\n\tby y; Date: no\r\n"
 	if got := audits(t, nil, exitOK, []string{"message", write(trace + sent)}, plain+" without the first"); strings.HasPrefix(got, plain) {
 		t.Errorf("with header fields in front it has the same digest: %s", got)
+	}
+	// A message that ends in an empty line may have got it on the way, or not.
+	for _, extra := range []string{sent + "\r\n", sent + "\n", unix + "\n"} {
+		lines := strings.Split(strings.TrimSpace(audits(t, nil, exitOK, []string{"message", write(extra)})), "\n")
+		if len(lines) != 2 || lines[0] == plain || len(lines[0]) != 64 || lines[1] != plain+" without the empty line at its end" {
+			t.Errorf("%q: %q", extra, lines)
+		}
+	}
+	audits(t, nil, exitOK, []string{"message", write(trace + sent + "\r\n")},
+		plain+fmt.Sprintf(" without the first %d octets, which are header fields in front of Date, and without the empty line at its end", len(trace)))
+	if got := audits(t, nil, exitOK, []string{"message", write("Date: today\r\n\r\n")}); strings.Count(got, "\n") != 1 {
+		t.Errorf("the end of a header is taken for one that something has added: %s", got)
 	}
 	audits(t, nil, exitFailed, []string{"message", write("no message")}, "empty line")
 	audits(t, nil, exitFailed, []string{"message", filepath.Join(t.TempDir(), "missing")}, "no such file")

@@ -27,6 +27,8 @@ const (
 	exitOK     = 0
 	exitFailed = 1
 	exitUsage  = 2
+	// exitUnsigned: an audit trail is unbroken, and not all of it signed.
+	exitUnsigned = 3
 )
 
 func main() {
@@ -42,7 +44,7 @@ func run(args []string, getenv func(string) string, stdout, stderr io.Writer) in
 	case "":
 		return serve(getenv, stderr)
 	case "healthcheck":
-		return healthcheck(getenv, stderr)
+		return healthcheck(args[1:], getenv, stdout, stderr)
 	case "audit":
 		return auditTrail(args[1:], getenv, stdout, stderr)
 	case "doctor":
@@ -56,8 +58,7 @@ func run(args []string, getenv func(string) string, stdout, stderr io.Writer) in
 		usage(stdout)
 		return exitOK
 	default:
-		_, _ = fmt.Fprintf(stderr, "server: unknown command %q\n\n", command)
-		usage(stderr)
+		_, _ = fmt.Fprintf(stderr, "server: unknown command %q; `server -h` lists them\n", command)
 		return exitUsage
 	}
 }
@@ -133,7 +134,10 @@ func logWriter(stderr io.Writer) io.Writer {
 }
 
 // healthcheck is for containers without a shell or curl in them.
-func healthcheck(getenv func(string) string, stderr io.Writer) int {
+func healthcheck(args []string, getenv func(string) string, stdout, stderr io.Writer) int {
+	if len(args) > 0 {
+		return healthcheckUsage(args[0], stdout, stderr)
+	}
 	cfg, err := config.Load(getenv)
 	if err == nil {
 		err = askHealth(cfg)
@@ -143,6 +147,18 @@ func healthcheck(getenv func(string) string, stderr io.Writer) int {
 		return exitFailed
 	}
 	return exitOK
+}
+
+func healthcheckUsage(arg string, stdout, stderr io.Writer) int {
+	switch arg {
+	case "-h", "-help", "--help", "help":
+		_, _ = fmt.Fprint(stdout, "Usage:\n  server healthcheck  ask the server on LISTEN_ADDR whether it lives; exit 0 or 1.\n"+
+			"                      It takes the server's own configuration, and no arguments\n")
+		return exitOK
+	default:
+		_, _ = fmt.Fprintf(stderr, "server healthcheck: there is nothing to do with %q\n", arg)
+		return exitUsage
+	}
 }
 
 func askHealth(cfg config.Config) error {

@@ -48,10 +48,15 @@ func TestUsageAndVersion(t *testing.T) {
 		{[]string{"-h"}, exitOK, "LISTEN_ADDR"},
 		{[]string{"version"}, exitOK, "postern"},
 		{[]string{"serve-me"}, exitUsage, `unknown command "serve-me"`},
+		{[]string{"healthcheck", "-h"}, exitOK, "server healthcheck"},
+		{[]string{"healthcheck", "now"}, exitUsage, `"now"`},
 	} {
 		var out bytes.Buffer
 		if code := run(c.args, noEnv, &out, &out); code != c.code || !strings.Contains(out.String(), c.says) {
 			t.Errorf("server %v: exit %d, %q; want %d and %q", c.args, code, out.String(), c.code, c.says)
+		}
+		if c.code == exitUsage && strings.Count(out.String(), "\n") != 1 {
+			t.Errorf("server %v: the error is one line of %q", c.args, out.String())
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"postern/internal/auth"
@@ -51,10 +52,23 @@ func parseTokenOrder(args []string, stderr io.Writer) (order tokenOrder, err err
 	if flags.NArg() > 0 {
 		return order, fmt.Errorf("there is nothing to do with %q", flags.Arg(0))
 	}
+	if missing := missingFlags(flags, "name", "scopes"); len(missing) > 0 {
+		return order, fmt.Errorf("needed: %s; `server token -h` says what they are", strings.Join(missing, ", "))
+	}
 	if order.Scopes, err = auth.ParseScopes(*scopes); err != nil {
 		return order, fmt.Errorf("-scopes: %w", err)
 	}
 	return order, nil
+}
+
+// missingFlags gives those of the flags that have no value.
+func missingFlags(flags *flag.FlagSet, names ...string) (missing []string) {
+	for _, name := range names {
+		if flags.Lookup(name).Value.String() == "" {
+			missing = append(missing, "-"+name)
+		}
+	}
+	return missing
 }
 
 // carryOut stores the line before it shows the token, so that nobody is given

@@ -51,8 +51,17 @@ func TestTokenCommand(t *testing.T) {
 			t.Errorf("%s: exit %d, %q", name, code, out)
 		}
 	}
-	if code, out, stderr := runToken(t, "-scopes", "admin"); code != exitFailed || out != "" || !strings.Contains(stderr, "name") {
+	if code, out, stderr := runToken(t, "-scopes", "admin", "-name", " "); code != exitFailed || out != "" || !strings.Contains(stderr, "name") {
 		t.Errorf("no name: exit %d, %q, %q", code, out, stderr)
+	}
+	for want, args := range map[string][]string{
+		"needed: -name, -scopes;": nil,
+		"needed: -name;":          {"-scopes", "admin"},
+		"needed: -scopes;":        {"-name", "x"},
+	} {
+		if code, out, stderr := runToken(t, args...); code != exitUsage || out != "" || !strings.Contains(stderr, want) {
+			t.Errorf("%v: exit %d, %q, %q; want %q", args, code, out, stderr, want)
+		}
 	}
 	if code, _, stderr := runToken(t, "-h"); code != exitOK || !strings.Contains(stderr, "campaigns:send") {
 		t.Errorf("help: exit %d, %q", code, stderr)

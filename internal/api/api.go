@@ -89,8 +89,8 @@ type Options struct {
 	Warnings func() []string
 	// Diagnosis finds out why mail does not flow. Required.
 	Diagnosis Diagnosis
-	// CursorKey authenticates cursors. All tasks of a service share it, so
-	// that a page's cursor holds at each of them.
+	// CursorKey, of 32 octets, seals cursors. All tasks of a service share it,
+	// so that a page's cursor holds at each of them.
 	CursorKey []byte
 
 	MaxRequestBytes  int64 // octets of a request's body
@@ -109,19 +109,21 @@ type api struct {
 	metrics  *metrics
 	inFlight *memory // of bodies
 	lists    *memory
+	searches *memory // for persons: counts them, not octets
 }
 
 // New makes the API's handler. It panics where the metrics are registered
-// already.
+// already, or the CursorKey is none.
 func New(service Service, opts Options) http.Handler {
 	opts.StallTimeout = cmp.Or(opts.StallTimeout, stallTimeout)
 	a := &api{
 		service:  service,
 		opts:     opts,
-		cursors:  cursors{key: opts.CursorKey},
+		cursors:  newCursors(opts.CursorKey),
 		metrics:  newMetrics(opts.Registerer),
 		inFlight: newMemory(opts.MaxInFlightBytes),
 		lists:    newMemory(listsOctets),
+		searches: newMemory(searchesAtOnce),
 	}
 	r := chi.NewRouter()
 	r.Use(a.identify, a.observe, a.recoverPanic, headers)
@@ -164,8 +166,8 @@ func (a *api) routes(r chi.Router) {
 		r.With(contacts).Post("/contacts", a.postContacts)
 		r.With(contacts).Put("/contacts", a.putContact)
 		r.Delete("/contacts", a.deleteContact)
-		r.With(a.listLimit).Get("/contacts/{email}/data", a.getPerson)
-		r.With(a.listLimit).Delete("/contacts/{email}/data", a.erasePerson)
+		r.With(a.searchLimit).Get("/contacts/{email}/data", a.getPerson)
+		r.With(a.searchLimit).Delete("/contacts/{email}/data", a.erasePerson)
 	})
 
 	// Open: load balancers and readers of the document have no token.

@@ -17,7 +17,9 @@ import (
 func TestEveryRouteHasItsScope(t *testing.T) {
 	t.Parallel()
 	open := []string{"GET /healthz", "GET /readyz", "GET /openapi.yaml"}
-	handler := New(nil, Options{Logger: zerolog.New(io.Discard), Registerer: prometheus.NewRegistry(), MaxRequestBytes: 1, MaxInFlightBytes: 1})
+	handler := New(nil, Options{
+		Logger: zerolog.New(io.Discard), Registerer: prometheus.NewRegistry(), CursorKey: cursorKey(1), MaxRequestBytes: 1, MaxInFlightBytes: 1,
+	})
 	var routed []string
 	err := chi.Walk(handler.(chi.Routes), func(method, route string, _ http.Handler, _ ...func(http.Handler) http.Handler) error {
 		routed = append(routed, method+" "+route)

@@ -61,7 +61,7 @@ func TestCollectContacts(t *testing.T) {
 		"growing":          {append(repeat(300, 10), repeat(20, 50_000)...), 40},
 	} {
 		for _, limit := range []int{0, 1, 1000} {
-			a := &api{service: book{sizes: tt.sizes}, cursors: cursors{key: []byte("k")}}
+			a := &api{service: book{sizes: tt.sizes}, cursors: newCursors(cursorKey(1))}
 			var got []string
 			p := page{limit: limit}
 			pages := 0

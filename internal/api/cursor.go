@@ -2,35 +2,40 @@ package api
 
 import (
 	"cmp"
-	"crypto/hmac"
-	"crypto/sha256"
+	"crypto/aes"
+	"crypto/cipher"
 	"encoding/base64"
-	"encoding/binary"
+	"fmt"
 	"net/http"
 
 	"postern/internal/campaign"
 )
 
-// cursors makes the cursors that callers see of those that the service gives:
-// base64url of an authentication code and the service's cursor. The code
-// covers the listing too, so a cursor holds for the listing that gave it and
-// for no other.
-type cursors struct{ key []byte }
+// cursors makes the cursors that callers see of those that the service gives.
+// The service's may hold a contact's address, and a caller's stands in URLs,
+// which proxies and gateways log: so it is sealed with AES-256-GCM, a random
+// nonce in front, and is base64url of that. The listing is authenticated with
+// it: a cursor holds for the listing that gave it and for no other.
+type cursors struct{ aead cipher.AEAD }
 
-// macOctets of HMAC-SHA256 are kept: 128 bits are beyond guessing.
-const macOctets = 16
+// newCursors panics where the key is not of 32 octets.
+func newCursors(key []byte) cursors {
+	if len(key) != 32 {
+		panic(fmt.Sprintf("a CursorKey of %d octets, not of 32", len(key)))
+	}
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		panic(err) // AES has keys of 32 octets
+	}
+	aead, err := cipher.NewGCMWithRandomNonce(block)
+	if err != nil {
+		panic(err) // AES has blocks of 16 octets
+	}
+	return cursors{aead: aead}
+}
 
 // maxCursorOctets is far beyond every cursor that this service gives.
 const maxCursorOctets = 4096
-
-func (c cursors) mac(listing, cursor string) []byte {
-	h := hmac.New(sha256.New, c.key)
-	length := binary.BigEndian.AppendUint64(nil, uint64(len(listing)))
-	for _, part := range [][]byte{length, []byte(listing), []byte(cursor)} {
-		_, _ = h.Write(part) // never fails
-	}
-	return h.Sum(nil)[:macOctets]
-}
 
 // seal makes a caller's cursor; nil, which is JSON's null, where there is no
 // next page.
@@ -38,7 +43,7 @@ func (c cursors) seal(listing, cursor string) *string {
 	if cursor == "" {
 		return nil
 	}
-	sealed := base64.RawURLEncoding.EncodeToString(append(c.mac(listing, cursor), cursor...))
+	sealed := base64.RawURLEncoding.EncodeToString(c.aead.Seal(nil, nil, []byte(cursor), []byte(listing)))
 	return &sealed
 }
 
@@ -49,12 +54,10 @@ func (c cursors) open(listing, sealed string) (string, error) {
 	}
 	if len(sealed) <= maxCursorOctets {
 		raw, err := base64.RawURLEncoding.DecodeString(sealed)
-		if err == nil && len(raw) > macOctets {
-			cursor := string(raw[macOctets:])
-			// Compared as a whole: base64 has more than one form of the same
-			// octets.
-			if hmac.Equal([]byte(*c.seal(listing, cursor)), []byte(sealed)) {
-				return cursor, nil
+		// base64 has more than one form of the same octets: one is taken.
+		if err == nil && base64.RawURLEncoding.EncodeToString(raw) == sealed {
+			if cursor, err := c.aead.Open(nil, nil, raw, []byte(listing)); err == nil && len(cursor) > 0 {
+				return string(cursor), nil
 			}
 		}
 	}

@@ -41,7 +41,7 @@ type fake struct {
 	trailErr error
 	// err is what every method returns where it is set.
 	err error
-	// hook runs at the start of Submit and Ready.
+	// hook runs at the start of Submit, Ready and Person.
 	hook func(ctx context.Context)
 }
 
@@ -277,13 +277,13 @@ func (f *fake) Contact(ctx context.Context, address string) (campaign.Contact, e
 }
 
 func (f *fake) Person(ctx context.Context, address, cursor string) (engine.PersonPage, error) {
-	if err := f.enter(ctx, false); err != nil {
+	if err := f.enter(ctx, true); err != nil {
 		return engine.PersonPage{}, err
 	}
 	if cursor != "" {
 		return engine.PersonPage{}, nil
 	}
-	p := engine.PersonPage{Next: "more", Deliveries: []engine.PersonDelivery{{
+	p := engine.PersonPage{Next: "more", NamedIn: []string{"s"}, Deliveries: []engine.PersonDelivery{{
 		CampaignID: "c", CampaignName: "n", Values: map[string]string{"first_name": "A"},
 		Delivery: campaign.Delivery{Address: address, State: campaign.DeliverySent},
 	}}}
@@ -299,9 +299,9 @@ func (f *fake) ErasePerson(ctx context.Context, address, cursor string) (engine.
 	}
 	deleted := f.DeleteContact(ctx, address) == nil
 	if cursor == "" {
-		return engine.ErasurePage{Contact: deleted, Recipients: 1, Remaining: []string{"c"}, Next: "more"}, nil
+		return engine.ErasurePage{Contact: deleted, Recipients: 1, Remaining: []string{"c"}, Left: true, Next: "more"}, nil
 	}
-	return engine.ErasurePage{}, nil
+	return engine.ErasurePage{Left: true}, nil
 }
 
 func (f *fake) Ready(ctx context.Context) error { return f.enter(ctx, true) }

@@ -64,7 +64,7 @@ func (l *logBuffer) String() string {
 func options(log io.Writer, registry *prometheus.Registry) api.Options {
 	return api.Options{
 		Logger: zerolog.New(log).Level(zerolog.DebugLevel), Registerer: registry,
-		Diagnosis: &fakeDiagnosis{}, CursorKey: []byte("a key that all tasks share"), MaxRequestBytes: 1 << 20, MaxInFlightBytes: 4 << 20,
+		Diagnosis: &fakeDiagnosis{}, CursorKey: []byte("a key that all tasks share (32)."), MaxRequestBytes: 1 << 20, MaxInFlightBytes: 4 << 20,
 	}
 }
 

@@ -163,6 +163,23 @@ func (a *api) listLimit(next http.Handler) http.Handler {
 	})
 }
 
+// searchesAtOnce is how many searches for persons a task makes at a time: each
+// reads through campaigns for many seconds. Lists do not wait for them.
+const searchesAtOnce = 2
+
+// searchLimit lets a search for a person through when there is a place for it.
+func (a *api) searchLimit(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		own, ok := a.searches.try(1, exchangeOf(r.Context()).answer)
+		if !ok {
+			a.fail(w, r, busy("too many searches for persons at once; try again"))
+			return
+		}
+		defer own.release()
+		next.ServeHTTP(w, r)
+	})
+}
+
 // listWriter gives memory back that the list, once it is made, does not need.
 type listWriter struct {
 	http.ResponseWriter

@@ -225,6 +225,36 @@ func TestSlowReaders(t *testing.T) {
 	}
 }
 
+// TestSearchesAreFew: searches for persons, which take long, keep nobody from
+// the lists, and more than a few of them are told to come again.
+func TestSearchesAreFew(t *testing.T) {
+	t.Parallel()
+	const most, path = 2, "/contacts/ana@example.org/data"
+	s := start(t)
+	entered, leave := make(chan struct{}), make(chan struct{})
+	s.hook = func(context.Context) { entered <- struct{}{}; <-leave }
+	answers := make(chan int)
+	for range most {
+		go func() { answers <- s.call(http.MethodGet, path, "").status }()
+		<-entered
+	}
+	for _, method := range []string{http.MethodGet, http.MethodDelete} {
+		if after := s.call(method, path, "").want(http.StatusServiceUnavailable).header.Get("Retry-After"); after == "" {
+			t.Errorf("%s: no Retry-After", method)
+		}
+	}
+	for range 20 {
+		s.call(http.MethodGet, "/contacts", "").want(http.StatusOK)
+	}
+	close(leave)
+	for range most {
+		if status := <-answers; status != http.StatusOK {
+			t.Errorf("a search gets status %d", status)
+		}
+	}
+	s.call(http.MethodDelete, path, "").want(http.StatusAccepted)
+}
+
 // TestStalledBodiesLoseTheirRoom: who holds the memory and hardly sends loses
 // it as soon as somebody else needs it, long before the time-out.
 func TestStalledBodiesLoseTheirRoom(t *testing.T) {

@@ -21,6 +21,8 @@ type personOut struct {
 	// Contact is null where there is none, and behind the first page.
 	Contact    any                 `json:"contact"`
 	Deliveries []personDeliveryOut `json:"deliveries"`
+	NamedIn    []string            `json:"named_in"`
+	Incomplete []string            `json:"incomplete"`
 	Complete   bool                `json:"complete"`
 	NextCursor *string             `json:"next_cursor"`
 }
@@ -43,10 +45,10 @@ type erasureOut struct {
 
 // getPerson exports what is known of a person.
 func (a *api) getPerson(w http.ResponseWriter, r *http.Request) {
-	address, cursor, err := a.person(r, personListing)
+	q, err := a.person(r, personListing)
 	var p engine.PersonPage
 	if err == nil {
-		p, err = a.service.Person(r.Context(), address, cursor)
+		p, err = a.service.Person(r.Context(), q.address, q.cursor)
 	}
 	if err != nil {
 		a.fail(w, r, err)
@@ -54,7 +56,8 @@ func (a *api) getPerson(w http.ResponseWriter, r *http.Request) {
 	}
 	out := personOut{
 		Deliveries: make([]personDeliveryOut, len(p.Deliveries)),
-		Complete:   p.Next == "", NextCursor: a.cursors.seal(personListing, p.Next),
+		NamedIn:    append([]string{}, p.NamedIn...), Incomplete: append([]string{}, p.Incomplete...),
+		Complete: p.Next == "" && !p.Left, NextCursor: a.cursors.seal(q.listing, p.Next),
 	}
 	if p.Contact != nil {
 		out.Contact = contactOut(*p.Contact)
@@ -70,10 +73,10 @@ func (a *api) getPerson(w http.ResponseWriter, r *http.Request) {
 
 // erasePerson erases a person. 202 says that the caller has to come again.
 func (a *api) erasePerson(w http.ResponseWriter, r *http.Request) {
-	address, cursor, err := a.person(r, erasureListing)
+	q, err := a.person(r, erasureListing)
 	var p engine.ErasurePage
 	if err == nil {
-		p, err = a.service.ErasePerson(r.Context(), address, cursor)
+		p, err = a.service.ErasePerson(r.Context(), q.address, q.cursor)
 	}
 	if err != nil {
 		a.fail(w, r, err)
@@ -81,7 +84,7 @@ func (a *api) erasePerson(w http.ResponseWriter, r *http.Request) {
 	}
 	out := erasureOut{
 		ContactDeleted: p.Contact, RecipientsErased: p.Recipients, Remaining: append([]string{}, p.Remaining...),
-		Complete: p.Next == "" && len(p.Remaining) == 0, NextCursor: a.cursors.seal(erasureListing, p.Next),
+		Complete: p.Next == "" && !p.Left, NextCursor: a.cursors.seal(q.listing, p.Next),
 	}
 	status := http.StatusOK
 	if !out.Complete {
@@ -90,15 +93,35 @@ func (a *api) erasePerson(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, status, "application/json", out)
 }
 
-// person reads whom a search is for, and where it goes on.
-func (a *api) person(r *http.Request, listing string) (address, cursor string, err error) {
-	address, err = url.PathUnescape(chi.URLParam(r, "email"))
+// personQuery is whom a search is for, and where it goes on.
+type personQuery struct {
+	address string
+	cursor  string // the service's
+	listing string // the search's name for cursors, which the person is in
+}
+
+// person reads a search's query. A cursor of another person's search would pass
+// campaigns over that nobody has searched for this one.
+func (a *api) person(r *http.Request, listing string) (personQuery, error) {
+	address, err := pathValue(r, "email")
 	if err == nil {
 		err = campaign.CheckAddress(address)
 	}
 	if err != nil {
-		return "", "", campaign.Invalid("email", "%s", err)
+		return personQuery{}, campaign.Invalid("email", "%s", err)
 	}
-	p, err := a.page(r, listing, 1)
-	return address, p.cursor, err
+	q := personQuery{address: address, listing: listing + " " + campaign.Key(address)}
+	p, err := a.page(r, q.listing, 1)
+	q.cursor = p.cursor
+	return q, err
+}
+
+// pathValue gives a part of the path that chi has matched: in the path as it
+// was sent where that is not how Go would write it, else in the decoded one.
+func pathValue(r *http.Request, name string) (string, error) {
+	value := chi.URLParam(r, name)
+	if r.URL.RawPath == "" {
+		return value, nil
+	}
+	return url.PathUnescape(value)
 }

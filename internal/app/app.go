@@ -3,7 +3,6 @@
 package app
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -116,23 +115,11 @@ func openStore(ctx context.Context, cfg config.Config, registry prometheus.Regis
 	s, err := dynamo.Open(ctx, dynamo.Config{
 		Region: cfg.AWSRegion, Endpoint: cfg.DynamoDBEndpoint,
 		TablePrefix: cfg.TablePrefix, CreateTables: cfg.CreateTables, Registerer: registry,
-		RowsFor: rowsFor(cfg),
 	})
 	if err != nil {
 		return nil, err
 	}
 	return s, nil
-}
-
-// rowsFor is how long a delivery's row is kept behind its writing: never
-// shorter than the campaign it belongs to knows its recipients, unless that was
-// stopped for long in between.
-func rowsFor(cfg config.Config) time.Duration {
-	const unlimited = 30 * 24 * time.Hour
-	if cfg.DeliveryRetention == 0 {
-		return 0
-	}
-	return cfg.DeliveryRetention + cmp.Or(cfg.CampaignTimeLimit, unlimited)
 }
 
 func engineConfig(cfg config.Config) (engine.Config, error) {

@@ -23,6 +23,7 @@ import (
 
 	"postern/internal/app"
 	"postern/internal/audit"
+	"postern/internal/campaign"
 	"postern/internal/client"
 	"postern/internal/config"
 	"postern/internal/mailer/smtptest"
@@ -141,6 +142,10 @@ func TestAudit(t *testing.T) {
 			t.Error("the trail has the address of an erased person")
 		}
 		export, keys := s.export(t, id), s.auditKeys(t)
+		created, err := campaign.DecodeEvent(parseExport(t, export).links[0][0])
+		if err != nil || created.Actor.Name != "anonymous" || created.Actor.RequestID == "" {
+			t.Errorf("the campaign was created by %+v, %v", created.Actor, err)
+		}
 		if err := s.stop(); err != nil {
 			t.Fatal(err)
 		}

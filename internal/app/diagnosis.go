@@ -42,7 +42,7 @@ var _ api.Diagnosis = (*diagnosis)(nil)
 func newDiagnosis(cfg config.Config, s store.Store, e *engine.Engine, ec engine.Config) *diagnosis {
 	d := &diagnosis{
 		engine: e, slots: make(chan struct{}, checksAtOnce),
-		Relay: doctor.Relay{Session: ec.Session, Within: checkWithin, MaxAttachmentBytes: cfg.MaxAttachmentBytes},
+		Relay: doctor.Relay{Session: ec.Session, Within: checkWithin, MaxAttachmentBytes: cfg.MaxAttachmentBytes, Discreet: true},
 	}
 	d.Session.Timeouts.Longest = min(cfg.Relay.Timeout, checkStep)
 	d.Monitor = network.New(network.Config{
@@ -84,6 +84,9 @@ func (d *diagnosis) sessions() []network.RelayState {
 func (d *diagnosis) CheckRelay(ctx context.Context, q api.RelayQuestion) (doctor.Check, error) {
 	to, err := d.engine.Relay(q.Relay)
 	if err != nil {
+		return doctor.Check{}, err
+	}
+	if err := d.engine.CheckEnvelope(q.From, q.To); err != nil {
 		return doctor.Check{}, err
 	}
 	select {

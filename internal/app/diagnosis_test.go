@@ -80,6 +80,18 @@ func TestCheckOfARelay(t *testing.T) {
 	}
 }
 
+// TestCheckTellsNoAddresses: what a name leads to within the network, callers
+// do not learn.
+func TestCheckTellsNoAddresses(t *testing.T) {
+	t.Parallel()
+	s := start(t, embedded(t)) // without a default relay
+	c := s.check(t, map[string]any{"smtp_server": "private.attacker.test", "smtp_port": 587})
+	expectStates(t, states(c), map[string]doctor.State{"relay dns": doctor.OK, "relay rules": doctor.Failed, "relay tcp": doctor.Skipped})
+	if text, _ := json.Marshal(c); strings.Contains(string(text), "10.0.0.1") || !strings.Contains(string(text), "addresses that the rules for relays refuse") {
+		t.Errorf("%s", text)
+	}
+}
+
 // hole accepts connections and says nothing, until it is closed; connected
 // tells of each.
 func hole(t *testing.T) (port int, connected <-chan struct{}, closeAll func()) {

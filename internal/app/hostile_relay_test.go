@@ -201,14 +201,25 @@ func hostileRelays() []hostileRelay {
 }
 
 // policyTarget is a service that limits who may be sent to, as whom and how
-// many.
+// many of one campaign.
 func policyTarget(t *testing.T) *target {
+	t.Helper()
+	return limitedTarget(t, "MAX_RECIPIENTS", "3")
+}
+
+// dayTarget is one that limits besides how many a day.
+func dayTarget(t *testing.T) *target {
+	t.Helper()
+	return limitedTarget(t, "DAILY_RECIPIENTS", "2")
+}
+
+func limitedTarget(t *testing.T, name, limit string) *target {
 	t.Helper()
 	relay := startRelay(t, smtptest.Config{TLS: smtptest.StartTLS})
 	env := relayEnv(t, relay)
 	maps.Copy(env, map[string]string{
 		"SMTP_USERNAME": "", "SMTP_PASSWORD": "", "RECIPIENT_DOMAINS": "example.org", "SENDERS": "@example.org,press@agency.test",
-		"MAX_RECIPIENTS": "3", "DAILY_RECIPIENTS": "2",
+		name: limit,
 	})
 	tg := newTarget(t, relay, embedded(t), env)
 	var crowd []client.Contact
@@ -225,12 +236,6 @@ func policyTarget(t *testing.T) *target {
 }
 
 func policyRows() []hostile {
-	tagged := func(tag, address string) func(*target) outcome {
-		return func(tg *target) outcome {
-			tg.t.Helper()
-			return tg.follow(encode(tg.t, campaignWith(body{"recipients": nil, "tags": []string{tag}})), address, line("To:"))
-		}
-	}
 	return []hostile{
 		{`a sender outside SENDERS`, submits(body{"from_email": "boss@agency.test"}), 400, "from_email", "must be one of SENDERS"},
 		{`a sender in a domain below one of SENDERS`, submits(body{"from_email": "a@sub.example.org"}), 400, "from_email", "must be one of SENDERS"},
@@ -241,6 +246,22 @@ func policyRows() []hostile {
 		{`a contact outside RECIPIENT_DOMAINS, chosen by a tag`, tagged("foreign", "crowd@elsewhere.test"), 202, "", "then suppressed: the domain is not among RECIPIENT_DOMAINS"},
 		{`more recipients by tag than MAX_RECIPIENTS`, tagged("four", "crowd0@example.org"), 202, "", "then failed: it has more than 3 recipients"},
 		{`more recipients by name than MAX_RECIPIENTS`, submits(body{"recipients": list(4, func(i int) string { return "crowd" + strconv.Itoa(i) + "@example.org" })}), 400, "recipients", "at most 3 (MAX_RECIPIENTS)"},
+		{`POST /relays/check about a sender outside SENDERS`, checks(body{"mail_from": "boss@agency.test"}), 400, "mail_from", "must be one of SENDERS"},
+		{`POST /relays/check about a recipient outside RECIPIENT_DOMAINS`, checks(body{"mail_from": "a@example.org", "rcpt_to": "x@elsewhere.test"}), 400, "rcpt_to", "must be in a domain of RECIPIENT_DOMAINS"},
+	}
+}
+
+func dayRows() []hostile {
+	return []hostile{
 		{`more recipients than DAILY_RECIPIENTS leaves`, tagged("three", "crowd0@example.org"), 202, "", "then paused: DAILY_RECIPIENTS leaves 2 recipients of 2"},
+	}
+}
+
+// tagged submits a campaign to the contacts of a tag, and gives what became of
+// the one with the address.
+func tagged(tag, address string) func(*target) outcome {
+	return func(tg *target) outcome {
+		tg.t.Helper()
+		return tg.follow(encode(tg.t, campaignWith(body{"recipients": nil, "tags": []string{tag}})), address, line("To:"))
 	}
 }

@@ -66,6 +66,7 @@ func hostileGroups() []hostileGroup {
 		{"Where a relay may be", placeTarget, placeRows()},
 		{"What a relay answers", relayTarget, relayRows()},
 		{"Who may be sent to, as whom, and how many", policyTarget, policyRows()},
+		{"How many may be sent to in a day", dayTarget, dayRows()},
 	}
 }
 

@@ -176,7 +176,6 @@ func (s *service) importContacts(t *testing.T, contacts []client.Contact) {
 	}
 }
 
-// deliveries gives the campaign's deliveries by address.
 // countedContacts gives the contacts once a campaign has reached each of them:
 // their statistics follow its end.
 func (s *service) countedContacts(t *testing.T) []client.Contact {
@@ -204,6 +203,7 @@ func (s *service) countedContacts(t *testing.T) []client.Contact {
 	}
 }
 
+// deliveries gives the campaign's deliveries by address.
 func (s *service) deliveries(t *testing.T, id string) map[string]client.Delivery {
 	t.Helper()
 	all, err := s.Deliveries(t.Context(), id, "")

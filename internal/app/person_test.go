@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -82,6 +83,9 @@ func TestPerson(t *testing.T) {
 				t.Errorf("the second erasing said %+v", erased)
 			}
 			for _, id := range []string{sent, refused, named} {
+				if report := s.audited(t, id, 1); !report.Proven() || report.Unchecked == 0 {
+					t.Errorf("the audit trail of what she was erased from: %+v", report)
+				}
 				s.namesNobody(t, "campaigns/"+id+"/deliveries")
 				s.namesNobody(t, "campaign-status/"+id)
 			}
@@ -101,6 +105,36 @@ func TestPerson(t *testing.T) {
 				t.Errorf("the retry sent %d and ended as %+v", relay.Count()-before, st)
 			}
 		})
+	}
+}
+
+// TestPersonOfEveryAddress: the route erases whom it names and nobody else,
+// however the caller has encoded the address, a slash in it included.
+func TestPersonOfEveryAddress(t *testing.T) {
+	t.Parallel()
+	s := start(t, embedded(t))
+	for path, want := range map[string]string{
+		"a%2541@example.org": "a%41@example.org", "a%41%40example.org": "aa@example.org", "100%25@example.org": "100%@example.org",
+		"a+b%40example.org": "a+b@example.org", "a%2Bb@example.org": "a+b@example.org",
+		"a%2Fb@example.org": "a/b@example.org", "a%2fb%40example.org": "a/b@example.org", "a%2F%252fb@example.org": "a/%2fb@example.org",
+	} {
+		s.importContacts(t, []client.Contact{
+			{"email": "a%41@example.org"}, {"email": "aa@example.org"}, {"email": "100%@example.org"},
+			{"email": "a+b@example.org"}, {"email": "a/b@example.org"}, {"email": "a/%2fb@example.org"},
+		})
+		var erased struct {
+			ContactDeleted bool `json:"contact_deleted"`
+		}
+		if err := s.Call(t.Context(), http.MethodDelete, "contacts/"+path+"/data", nil, &erased); err != nil || !erased.ContactDeleted {
+			t.Errorf("%s: %+v, %v", path, erased, err)
+		}
+		var left struct{ Contacts []struct{ Email string } }
+		if err := s.Call(t.Context(), http.MethodGet, "contacts?limit=100", nil, &left); err != nil {
+			t.Fatal(err)
+		}
+		if len(left.Contacts) != 5 || slices.ContainsFunc(left.Contacts, func(c struct{ Email string }) bool { return c.Email == want }) {
+			t.Errorf("%s: %+v are left; want all but %s", path, left.Contacts, want)
+		}
 	}
 }
 
@@ -152,7 +186,17 @@ func TestRetention(t *testing.T) {
 			}
 			s = start(t, env, relayEnv(t, relay), map[string]string{"DELIVERY_RETENTION": "1ms"})
 			s.watch(t, id, func(st client.Status) bool { return !st.ExpiredAt.IsZero() && st.Sent == 41 && st.Total == 41 })
+			if report := s.audited(t, id, 1); !report.Proven() || report.Rows != 0 {
+				t.Errorf("the audit trail of a campaign that knows nobody: %+v", report)
+			}
 			s.namesNobody(t, "campaigns/"+id+"/deliveries")
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			for bytes.Contains(bytes.ToLower(s.export(t, id)), []byte("canary")) { // its chunks go one by one
+				if ctx.Err() != nil {
+					t.Fatal("the audit trail of a campaign that has forgotten its recipients names her")
+				}
+			}
 			if _, err := s.Retry(t.Context(), id, "failed"); err == nil || !strings.Contains(err.Error(), "forgotten") {
 				t.Errorf("a retry of it: %v", err)
 			}

@@ -30,8 +30,7 @@ type CampaignLine struct {
 	Links int64         `json:"links"`
 	Head  campaign.Hash `json:"head"`
 	// Chunks is how many chunks follow.
-	Chunks int       `json:"chunks"`
-	At     time.Time `json:"at"` // of the export
+	Chunks int `json:"chunks"`
 }
 
 // ChunkLine is a chunk as its lease is stored.

@@ -21,7 +21,7 @@ type Report struct {
 	// service's keys.
 	Root campaign.Link
 	// Unsigned counts links of chunks that no root covers yet, and
-	// UnsignedEvents events behind the last root.
+	// UnsignedEvents events behind the last root and the last signed event.
 	Unsigned       int64
 	UnsignedEvents int64
 	// Unchecked counts rows whose address was not compared with its record: it
@@ -33,6 +33,13 @@ type Report struct {
 	// MaxProblems of them; Broken counts all.
 	Problems []Problem
 	Broken   int
+}
+
+// Proven says whether nothing is wrong, and a signed root covers all that is
+// there. A trail that is not under a root might have been made anew as a whole
+// by somebody who can write the store, hashes and all.
+func (r Report) Proven() bool {
+	return r.Broken == 0 && r.Roots > 0 && r.Unsigned == 0 && r.UnsignedEvents == 0 && r.AtWork == 0
 }
 
 // MaxProblems bounds how many problems a Report names.

@@ -64,6 +64,15 @@ func (tr *trail) event(e campaign.Event) {
 	tr.append(0, payload)
 }
 
+// signed is event, signed by the key.
+func (tr *trail) signed(key ed25519.PrivateKey, e campaign.Event) {
+	e.At, e.Actor = start, campaign.Service
+	if err := audit.SignEvent(key, campaign.KeyID{}, audit.Place{CampaignID: aCampaign, At: start, Before: tr.chains[0]}, &e); err != nil {
+		panic(err)
+	}
+	tr.event(e)
+}
+
 func (tr *trail) become(to campaign.Status) {
 	tr.event(campaign.Event{Action: campaign.ActionStatus, From: tr.statusNow(), To: to})
 }
@@ -158,7 +167,7 @@ func (tr *trail) export(t *testing.T) string {
 		}
 	}
 	write(w.Write(audit.Line{Campaign: &audit.CampaignLine{
-		CampaignID: aCampaign, Name: "Spring", Status: tr.status, Links: tr.chains[0].Links, Head: tr.chains[0].Head, Chunks: len(tr.sizes) - 1, At: start,
+		CampaignID: aCampaign, Name: "Spring", Status: tr.status, Links: tr.chains[0].Links, Head: tr.chains[0].Head, Chunks: len(tr.sizes) - 1,
 	}}))
 	for number := range tr.sizes {
 		if number > 0 {

@@ -123,7 +123,7 @@ func (v *verifier) end() {
 	v.finishPart()
 	v.ended = true
 	v.report.Chunks = v.done
-	v.report.UnsignedEvents = v.report.Events - v.report.Root.Number
+	v.report.UnsignedEvents = v.report.Events - v.log.signed
 	if v.done < v.campaign.Chunks {
 		v.report.problem(v.done+1, 0, "the chunk is missing; the campaign has %d", v.campaign.Chunks)
 	}

@@ -106,6 +106,8 @@ func (c *chunk) row(row RowLine) {
 	default:
 		if what := differs(row, r.Result); what != "" {
 			c.log.report.problem(c.line.Chunk, r.link, "the row of recipient %d has another %s than the record", row.Index, what)
+		} else if isBlank(row) && r.Person != (campaign.Person{}) && !c.log.erased[r.Person] {
+			c.log.report.problem(c.line.Chunk, r.link, "the row of recipient %d has no address, and no event says that the person was erased", row.Index)
 		}
 		if row.Person == nil && r.Person != (campaign.Person{}) {
 			c.log.report.Unchecked++
@@ -113,11 +115,13 @@ func (c *chunk) row(row RowLine) {
 	}
 }
 
+// isBlank says whether the person was taken out of the row.
+func isBlank(row RowLine) bool { return row.Email == "" && row.Reply == "" && row.MessageID == "" }
+
 // differs names what a row says otherwise than the record; "" for nothing.
 // What was erased with a person is not compared.
 func differs(row RowLine, r campaign.Result) string {
 	reply := campaign.AuditReply(row.Reply, row.Email)
-	erased := row.Email == "" && row.Reply == "" && row.MessageID == ""
 	switch {
 	case row.State != r.State:
 		return "state"
@@ -127,7 +131,7 @@ func differs(row RowLine, r campaign.Result) string {
 		return "digest of the message"
 	case row.UpdatedAt.UnixMilli() != r.At.UnixMilli():
 		return "time"
-	case !erased && reply != r.Reply:
+	case !isBlank(row) && reply != r.Reply:
 		return "reply"
 	case row.Person != nil && (row.PersonKey == nil || campaign.Person{Key: *row.PersonKey, Digest: *row.Person} != r.Person):
 		return "address"

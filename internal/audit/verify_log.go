@@ -14,9 +14,15 @@ type log struct {
 	chain  chain
 	// status is what the campaign has become by the events so far.
 	status campaign.Status
-	// expired: its rows were removed when their time was over.
+	// expired: its rows were removed when their time was over. erased are the
+	// persons who were taken out of them. Both only where the service has signed
+	// the event: otherwise whoever can write the store could excuse by them what
+	// he has removed.
 	expired bool
-	roots   []root
+	erased  map[campaign.Person]bool
+	// signed is the number of the last link that is a root or a signed event.
+	signed int64
+	roots  []root
 }
 
 // root is a root in the campaign's chain, with what the chunks say of it.
@@ -41,6 +47,7 @@ func (l *log) link(line LinkLine) {
 		return
 	}
 	l.event(line, e, sound)
+	l.excuse(line, e, before)
 	if e.Root != nil {
 		l.root(line, e, before)
 	}
@@ -53,9 +60,26 @@ func (l *log) event(line LinkLine, e campaign.Event, sound bool) {
 		}
 		l.status = e.To
 	}
+}
+
+// excuse takes in an event that says why something is not there any more.
+func (l *log) excuse(line LinkLine, e campaign.Event, before campaign.Chain) {
+	if e.Action != campaign.ActionErased && e.Action != campaign.ActionExpired {
+		return
+	}
+	if !EventSigned(l.keys, Place{CampaignID: l.chain.campaignID, At: e.At, Before: before}, e) {
+		l.chain.fault(line.Link, "it says %q, and is not signed by one of the keys at hand", e.Action)
+		return
+	}
+	l.signed = line.Link
 	if e.Action == campaign.ActionExpired {
 		l.expired = true
+		return
 	}
+	if l.erased == nil {
+		l.erased = map[campaign.Person]bool{}
+	}
+	l.erased[e.Person] = true
 }
 
 func (l *log) root(line LinkLine, e campaign.Event, before campaign.Chain) {
@@ -65,6 +89,7 @@ func (l *log) root(line LinkLine, e campaign.Event, before campaign.Chain) {
 	if !Signed(l.keys, place, *e.Root) {
 		l.chain.fault(line.Link, "the root's signature, by key %s, is not one of the keys at hand over what it says", e.Root.Key)
 	}
+	l.signed = line.Link
 	l.roots = append(l.roots, root{link: line.Link, stated: *e.Root})
 }
 

@@ -44,6 +44,15 @@ type Event struct {
 	Person Person
 	// Root is that of an ActionRoot.
 	Root *Root
+	// Signed is the service's signature of the event, where it excuses that
+	// something is not there any more (ActionErased, ActionExpired).
+	Signed *Signature
+}
+
+// Signature is an Ed25519 signature by the key with the id.
+type Signature struct {
+	Key    KeyID
+	Octets []byte
 }
 
 // Root joins the chains of all chunks.
@@ -74,6 +83,12 @@ type storedEvent struct {
 	States     []DeliveryState `json:"states,omitempty"`
 	Person     *storedPerson   `json:"person,omitempty"`
 	Root       *storedRoot     `json:"root,omitempty"`
+	Signed     *storedSigned   `json:"signed,omitempty"`
+}
+
+type storedSigned struct {
+	Key       KeyID  `json:"key"`
+	Signature []byte `json:"signature"` // base64
 }
 
 type storedPerson struct {
@@ -110,6 +125,9 @@ func (e Event) Encode() ([]byte, error) {
 		r := storedRoot(*e.Root)
 		s.Root = &r
 	}
+	if e.Signed != nil {
+		s.Signed = &storedSigned{e.Signed.Key, e.Signed.Octets}
+	}
 	out, err := json.Marshal(s)
 	if err != nil {
 		return nil, Wrap(CodeInternal, err, "cannot encode an audit event")
@@ -137,6 +155,9 @@ func DecodeEvent(payload []byte) (Event, error) {
 	if s.Root != nil {
 		r := Root(*s.Root)
 		e.Root = &r
+	}
+	if s.Signed != nil {
+		e.Signed = &Signature{s.Signed.Key, s.Signed.Signature}
 	}
 	return e, nil
 }

@@ -49,18 +49,24 @@ var errRecord = errors.New("campaign: damaged audit record")
 // the reply before it begins with too, and the rest behind its length. Numbers
 // are varints as in Protocol Buffers, signed ones zigzag.
 func EncodeResults(deliveries []Delivery) []byte {
-	e := recordEncoder{out: make([]byte, 0, 8+96*len(deliveries))}
 	n := 0
 	for i := range deliveries {
-		if code := stateCodes[deliveries[i].State]; code != 0 {
-			e.result(ResultOf(deliveries[i]), code)
+		if deliveries[i].State.Terminal() {
 			n++
 		}
 	}
 	if n == 0 {
 		return nil
 	}
-	return append(binary.AppendUvarint([]byte{recordVersion, recordResults}, uint64(n)), e.out...)
+	// With room for what most have, and for a store to put the hash behind it.
+	e := recordEncoder{out: append(make([]byte, 0, 64+96*n), recordVersion, recordResults)}
+	e.number(n)
+	for i := range deliveries {
+		if deliveries[i].State.Terminal() {
+			e.result(ResultOf(deliveries[i]))
+		}
+	}
+	return e.out
 }
 
 // recordEncoder knows of the result before what the next one refers to.
@@ -75,15 +81,16 @@ func (e *recordEncoder) number(n int) {
 	e.out = binary.AppendUvarint(e.out, uint64(n))
 }
 
-func (e *recordEncoder) result(r Result, state byte) {
+func (e *recordEncoder) result(r Result) {
 	e.number(r.Index)
-	e.out = append(e.out, state)
+	e.out = append(e.out, stateCodes[r.State])
 	e.number(r.Attempts)
 	at := r.At.UnixMilli()
 	e.out = binary.AppendVarint(e.out, at-e.at)
 	e.at = at
 	e.person(r.Person)
-	e.out = appendString(e.out, string(r.Digest))
+	e.number(len(r.Digest))
+	e.out = append(e.out, r.Digest...)
 	shared := sharedOctets(e.reply, r.Reply)
 	e.number(shared)
 	e.out = appendString(e.out, r.Reply[shared:])

@@ -125,6 +125,11 @@ func TestAuditReply(t *testing.T) {
 		{"550 bounce+ada=example.org rejected", "ada@example.org", "550 (address) rejected"},
 		{"451 see admin@relay.example", "", "451 see (address)"},
 		{"  a\tb\r\nc ", "", "a b c"},
+		{"250  two spaces", "", "250 two spaces"},
+		{"one behind ", "", "one behind"},
+		{"550 ADA is gone", "ada@example.org", "550 (address) is gone"},
+		{"550 jojo is gone", "jo@example.org", "550 jojo is gone"},
+		{"250 ok", "K@example.org", "250 ok"}, // the Kelvin sign, of which k is the lower case
 		{"bad \xff octet", "", "bad ? octet"},
 	} {
 		if got := campaign.AuditReply(c.reply, c.address); got != c.want {
@@ -134,4 +139,17 @@ func TestAuditReply(t *testing.T) {
 	if got := campaign.AuditReply(long, ""); len(got) > campaign.MaxAuditReplyOctets || !utf8.ValidString(got) {
 		t.Errorf("%d octets: %q", len(got), got)
 	}
+}
+
+// TestAuditReplyTwoWays: what is taken as it is comes out of the long way as
+// well, into which a space in front leads.
+func TestAuditReplyTwoWays(t *testing.T) {
+	t.Parallel()
+	words := rapid.StringOf(rapid.SampledFrom([]rune("aAbB. @<>é\t")))
+	rapid.Check(t, func(t *rapid.T) {
+		reply, address := words.Draw(t, "reply"), words.Draw(t, "local")+"@example.org"
+		if got, want := campaign.AuditReply(reply, address), campaign.AuditReply(" "+reply, address); got != want {
+			t.Fatalf("got %q, want %q", got, want)
+		}
+	})
 }

@@ -52,6 +52,9 @@ const noAddress = "(address)"
 // MaxAuditReplyOctets.
 func AuditReply(reply, address string) string {
 	local, _, _ := strings.Cut(Key(address), "@")
+	if len(reply) <= MaxAuditReplyOctets && isPlain(reply, local) {
+		return reply // as most are
+	}
 	text := withoutWords(reply, func(word string) bool {
 		return strings.Contains(word, "@") || namesLocal(word, local)
 	})
@@ -59,6 +62,30 @@ func AuditReply(reply, address string) string {
 		text = strings.ToValidUTF8(text[:MaxAuditReplyOctets], "")
 	}
 	return text
+}
+
+// isPlain says whether a text is single words of ASCII, single spaces between
+// them, with neither an @ nor the local part, in lower case, anywhere.
+func isPlain(text, local string) bool {
+	space := true // two in a row, or one in front, are not plain
+	for i := range len(text) {
+		c := text[i]
+		if c < ' ' || c >= 0x7f || c == '@' || c == ' ' && space {
+			return false
+		}
+		space = c == ' '
+		if local != "" && len(text)-i >= len(local) && lower(c) == local[0] && strings.EqualFold(text[i:i+len(local)], local) {
+			return false
+		}
+	}
+	return !space || text == ""
+}
+
+func lower(c byte) byte {
+	if 'A' <= c && c <= 'Z' {
+		c += 'a' - 'A'
+	}
+	return c
 }
 
 // WithoutAddresses replaces each word of a text that has an @ in it.

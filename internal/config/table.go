@@ -228,11 +228,11 @@ func sending() []variable {
 			set:     into(list(sender), func(c *Config) *[]string { return &c.Sending.Senders }),
 		}, {
 			name: "MAX_RECIPIENTS", preset: "0", unit: "recipients",
-			meaning: "of one campaign; one with more fails before its first message; 0 for no limit",
+			meaning: "of one campaign, those included who may not be mailed now; one with more fails before its first message; 0 for no limit",
 			set:     into(whole(0, math.MaxInt32), func(c *Config) *int { return &c.Sending.MaxRecipients }),
 		}, {
 			name: "DAILY_RECIPIENTS", preset: "0", unit: "recipients",
-			meaning: "of all campaigns that begin in one UTC day; one that is too many is paused before its first message; 0 for no limit",
+			meaning: "of all campaigns that begin in one UTC day, counted likewise; one that is too many is paused before its first message; 0 for no limit",
 			set:     into(whole(0, math.MaxInt32), func(c *Config) *int { return &c.Sending.DailyRecipients }),
 		},
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,6 +29,9 @@ type Relay struct {
 	// From and To ask the relay about an envelope (MAIL FROM, RCPT TO), which
 	// is called off again; "" leaves the question out. To needs From.
 	From, To string
+	// Discreet says of a name's addresses no more than that the rules refuse
+	// them, where they do: for a check by others than who runs the service.
+	Discreet bool
 }
 
 // patient is a relay on its way through a check.
@@ -103,12 +107,31 @@ func (p *patient) resolve(ctx context.Context) ([]netip.Addr, finding) {
 	}
 	found, err := resolver.LookupNetIP(ctx, "ip", p.Host)
 	if err == nil {
-		return found, fine(fmt.Sprintf("%s has %s", p.Host, joined(found)))
+		return found, fine(p.Host + " " + p.tell(found))
 	}
 	if dns, is := errors.AsType[*net.DNSError](err); is && dns.IsNotFound {
 		return nil, failure("there is no host "+p.Host, hintNoHost)
 	}
 	return nil, failure(fmt.Sprintf("no answer about %s: %v", p.Host, err), hintNoDNS)
+}
+
+// tell says what addresses a name has.
+func (p *patient) tell(found []netip.Addr) string {
+	if !p.Discreet {
+		return "has " + joined(found)
+	}
+	const refused = "addresses that the rules for relays refuse"
+	allowed := slices.DeleteFunc(slices.Clone(found), func(addr netip.Addr) bool {
+		return p.Session.Rules.CheckAddress(p.Host, addr) != nil
+	})
+	switch len(allowed) {
+	case len(found):
+		return "has " + joined(found)
+	case 0:
+		return "has " + refused
+	default:
+		return "has " + joined(allowed) + ", and " + refused
+	}
 }
 
 // judge applies the rules to each address. One that is refused is a fault only
@@ -118,7 +141,7 @@ func (p *patient) judge(found []netip.Addr) finding {
 	var refusals []string
 	for _, addr := range found {
 		if err := p.Session.Rules.CheckAddress(p.Host, addr); err != nil {
-			refusals = append(refusals, err.Error())
+			refusals = appendNew(refusals, err.Error())
 		} else {
 			allowed = append(allowed, addr)
 		}
@@ -131,6 +154,13 @@ func (p *patient) judge(found []netip.Addr) finding {
 	default:
 		return fine("allowed by RELAY_ALLOW and RELAY_PORTS")
 	}
+}
+
+func appendNew(texts []string, text string) []string {
+	if slices.Contains(texts, text) {
+		return texts
+	}
+	return append(texts, text)
 }
 
 func (p *patient) connect(ctx context.Context) finding {

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net"
+	"net/netip"
 	"strconv"
 	"strings"
 	"syscall"
@@ -367,6 +368,31 @@ func TestNames(t *testing.T) {
 	all = steps(t, CheckRelay(t.Context(), r))
 	if all["dns"].State != Skipped || all["rules"].State != Failed {
 		t.Errorf("a host that is none: %+v", all)
+	}
+}
+
+// TestDiscreet: who does not run the service learns of a name's addresses as
+// far as the rules let them use it.
+func TestDiscreet(t *testing.T) {
+	t.Parallel()
+	const both, refused, all = "127.0.0.1, ::1", "addresses that the rules for relays refuse", "127.0.0.0/8 ::1"
+	for _, tt := range []struct {
+		allow    string
+		discreet bool
+		want     string
+	}{
+		{"", true, "relay.test has " + refused},
+		{"::1", true, "relay.test has ::1, and " + refused},
+		{all, true, "relay.test has " + both},
+		{"", false, "relay.test has " + both},
+	} {
+		r := relayOf(t, "relay.test", 587, nil)
+		r.Discreet = tt.discreet
+		r.Session.Rules, _ = mailer.ParseRules(strings.Fields(tt.allow), nil)
+		p := &patient{Relay: r}
+		if got := p.Host + " " + p.tell([]netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.IPv6Loopback()}); got != tt.want {
+			t.Errorf("allowed %q, discreet %v: %q", tt.allow, tt.discreet, got)
+		}
 	}
 }
 

@@ -17,42 +17,84 @@ import (
 // countPage is how many contacts are read at a time to count an audience.
 const countPage = 1000
 
-// admit holds a campaign to the policy's numbers before the first chunk of its
-// audience is frozen, by a pass over the contacts: too many for one campaign
-// fail it, too many for the day pause it, and nobody has been mailed. Those
-// count who would be mailed: active ones, in domains that are allowed. The
-// pass is no snapshot, as freezing is none. errCampaignOver.
+// admission is how many recipients a campaign may have frozen for now, of how
+// many it has.
+type admission struct {
+	campaign campaign.Campaign
+	frozen   int
+	admitted int
+}
+
+// limited says whether the policy has a number to hold campaigns to.
+func (p Policy) limited() bool { return p.MaxRecipients > 0 || p.DailyRecipients > 0 }
+
+// admit holds a campaign to the policy's numbers before any more of its
+// audience is frozen, by a pass over the contacts that are not yet: too many
+// for one campaign fail it, too many for the day pause it, and none of those
+// that were counted is mailed. Whoever would be frozen counts, mailable at the
+// moment or not: what a contact is can change until its chunk is sent. The pass
+// is no snapshot, as freezing is none; what comes behind it is for extend.
+// errCampaignOver.
 func (f *freezer) admit(ctx context.Context, c campaign.Campaign) error {
-	p, freeze := f.e.cfg.Policy, f.hold.current().Freeze
-	if p.MaxRecipients == 0 && p.DailyRecipients == 0 || freeze.Cursor != "" || freeze.Chunks > 0 {
+	f.campaign = c
+	if !f.e.cfg.Policy.limited() {
 		return nil
 	}
+	totals, err := f.e.store.Totals(ctx, c.ID)
+	if err != nil {
+		return err
+	}
+	f.frozen = int(totals.Total)
 	n, err := f.count(ctx)
 	if err != nil {
 		return err
 	}
-	stop := store.Transition{Since: c.RunningSince}
+	return f.allow(ctx, n)
+}
+
+// extend is for contacts that have come since the audience was counted: it
+// holds the next chunk to the policy's numbers. errCampaignOver.
+func (f *freezer) extend(ctx context.Context, recipients int) error {
+	if n := f.frozen + recipients; f.e.cfg.Policy.limited() && n > f.admitted {
+		return f.allow(ctx, n)
+	}
+	return nil
+}
+
+// allow admits so many recipients of the campaign, or stops it. errCampaignOver.
+func (f *freezer) allow(ctx context.Context, n int) (err error) {
+	p, stop := f.e.cfg.Policy, store.Transition{Since: f.campaign.RunningSince}
 	if most := p.MaxRecipients; most > 0 && n > most {
 		stop.To = campaign.StatusFailed
-		stop.Reason = fmt.Sprintf("it has more than %d recipients, which is all that MAX_RECIPIENTS allows; nobody was mailed", most)
+		stop.Reason = fmt.Sprintf("it has more than %d recipients, which is all that MAX_RECIPIENTS allows; %s", most, f.soFar())
 	} else if p.DailyRecipients > 0 {
 		stop.To = campaign.StatusPaused
-		if stop.Reason, err = f.e.reserveDay(ctx, c, n); err != nil {
+		if stop.Reason, err = f.reserveDay(ctx, n); err != nil {
 			return err
 		}
 	}
 	if stop.Reason == "" {
+		f.admitted = n
 		return nil
 	}
-	f.e.stopCampaign(c.ID, stop)
+	f.e.stopCampaign(f.campaign.ID, stop)
 	return errCampaignOver
 }
 
-// count counts whom the campaign would mail, and stops beyond what the policy
-// could allow.
+// soFar says whom a campaign that is stopped may have reached.
+func (f *freezer) soFar() string {
+	if f.frozen == 0 {
+		return "nobody was mailed"
+	}
+	return fmt.Sprintf("nobody beyond the %d that it had before was mailed", f.frozen)
+}
+
+// count counts whom the campaign has frozen and would freeze, and stops beyond
+// what the policy could allow.
 func (f *freezer) count(ctx context.Context) (n int, err error) {
 	p := f.e.cfg.Policy
-	for cursor := ""; cursor != frozenAll; {
+	n = f.frozen
+	for cursor := f.hold.current().Freeze.Cursor; cursor != frozenAll; {
 		if ctx.Err() != nil {
 			return 0, context.Cause(ctx)
 		}
@@ -61,7 +103,7 @@ func (f *freezer) count(ctx context.Context) (n int, err error) {
 			return 0, err
 		}
 		for i := range contacts {
-			if contacts[i].Status == campaign.ContactActive && f.wants(&contacts[i]) && p.maySendTo(contacts[i].Address) {
+			if f.wants(&contacts[i]) {
 				n++
 			}
 		}
@@ -93,11 +135,13 @@ const maxDayCampaigns = 1000
 func dayKey(began time.Time) string { return "recipients of " + began.UTC().Format(time.DateOnly) }
 
 // reserveDay counts a campaign's recipients against the day on which it began
-// or was resumed. The reason is why it must wait, "" where it need not.
-func (e *Engine) reserveDay(ctx context.Context, c campaign.Campaign, n int) (reason string, err error) {
-	key, most := dayKey(c.RunningSince), e.cfg.Policy.DailyRecipients
+// or was resumed: all of them, those too whom an earlier day has counted. The
+// reason is why it must wait, "" where it need not.
+func (f *freezer) reserveDay(ctx context.Context, n int) (reason string, err error) {
+	c, most := f.campaign, f.e.cfg.Policy.DailyRecipients
+	key := dayKey(c.RunningSince)
 	for {
-		cell, err := e.store.GetCell(ctx, key)
+		cell, err := f.e.store.GetCell(ctx, key)
 		if err != nil {
 			return "", err
 		}
@@ -107,13 +151,13 @@ func (e *Engine) reserveDay(ctx context.Context, c campaign.Campaign, n int) (re
 		}
 		left := most - d.others(c.ID)
 		if n > left {
-			return fmt.Sprintf("DAILY_RECIPIENTS leaves %d recipients of %d for %s (UTC), and it has more; nobody was mailed, resume it on another day",
-				max(left, 0), most, c.RunningSince.UTC().Format(time.DateOnly)), nil
+			return fmt.Sprintf("DAILY_RECIPIENTS leaves %d recipients of %d for %s (UTC), and it has more; %s, resume it on another day",
+				max(left, 0), most, c.RunningSince.UTC().Format(time.DateOnly), f.soFar()), nil
 		}
-		if known, counted := d.Campaigns[c.ID]; counted && known == n {
+		if known, counted := d.Campaigns[c.ID]; counted && known >= n {
 			return "", nil
 		}
-		_, err = e.store.SwapCell(ctx, key, cell, d.with(c.ID, n))
+		_, err = f.e.store.SwapCell(ctx, key, cell, d.with(c.ID, n))
 		if campaign.CodeOf(err) != campaign.CodeConflict {
 			return "", err
 		}

@@ -7,8 +7,9 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"hash"
-	"io"
+	"time"
 
+	"postern/internal/audit"
 	"postern/internal/campaign"
 	"postern/internal/store"
 )
@@ -32,9 +33,12 @@ type Keys interface {
 // feed and the address in lower case. The campaign's id is in it so that nobody
 // without the key can tell that two campaigns had the same recipient.
 type persons struct {
-	key  campaign.KeyID
-	lead []byte
-	mac  hash.Hash
+	key campaign.KeyID
+	mac hash.Hash
+	// text is what is hashed; lead octets of it are the same for all.
+	text []byte
+	lead int
+	sum  []byte
 }
 
 func newPersons(keys Keys, id campaign.KeyID, campaignID string) (*persons, error) {
@@ -42,7 +46,8 @@ func newPersons(keys Keys, id campaign.KeyID, campaignID string) (*persons, erro
 	if err != nil {
 		return nil, fmt.Errorf("derive the key of the audit trail: %w", err)
 	}
-	return &persons{key: id, lead: []byte(campaignID + "\n"), mac: hmac.New(sha256.New, secret)}, nil
+	lead := []byte(campaignID + "\n")
+	return &persons{key: id, mac: hmac.New(sha256.New, secret), text: lead, lead: len(lead)}, nil
 }
 
 // of gives the digest for an address; nobody for "", which is an erased one.
@@ -50,11 +55,11 @@ func (p *persons) of(address string) campaign.Person {
 	if address == "" {
 		return campaign.Person{}
 	}
+	p.text = append(p.text[:p.lead], campaign.Key(address)...)
 	p.mac.Reset()
-	_, _ = p.mac.Write(p.lead) // it never fails
-	_, _ = io.WriteString(p.mac, campaign.Key(address))
-	var sum [sha256.Size]byte
-	return campaign.Person{Key: p.key, Digest: campaign.PersonDigest(p.mac.Sum(sum[:0]))}
+	_, _ = p.mac.Write(p.text) // it never fails
+	p.sum = p.mac.Sum(p.sum[:0])
+	return campaign.Person{Key: p.key, Digest: campaign.PersonDigest(p.sum)}
 }
 
 // signer is the key that signs roots, with its id.
@@ -66,14 +71,23 @@ func signer(keys Keys, id campaign.KeyID) (ed25519.PrivateKey, error) {
 	return ed25519.NewKeyFromSeed(seed), nil
 }
 
-// note appends an event to a campaign's audit trail, for what is not told by
-// the write that did it. The actor is the context's. CodeNotFound,
+// note appends a signed event to a campaign's audit trail, for what is not told
+// by the write that did it. The actor is the context's. CodeNotFound,
 // CodeUnavailable.
 func (e *Engine) note(ctx context.Context, campaignID string, event campaign.Event) error {
-	event.At, event.Actor = e.cfg.Now(), campaign.ActorOf(ctx)
+	event.At, event.Actor = e.cfg.Now().Truncate(time.Millisecond), campaign.ActorOf(ctx)
+	id := e.sealer.KeyIDs()[0]
+	key, err := signer(e.sealer, id)
+	if err != nil {
+		return err
+	}
 	for {
 		c, err := e.store.GetCampaign(ctx, campaignID)
 		if err != nil {
+			return err
+		}
+		place := audit.Place{CampaignID: campaignID, At: event.At, Before: c.Log}
+		if err := audit.SignEvent(key, id, place, &event); err != nil {
 			return err
 		}
 		_, err = e.store.AppendEvent(ctx, campaignID, c.Log, event)
@@ -84,13 +98,19 @@ func (e *Engine) note(ctx context.Context, campaignID string, event campaign.Eve
 }
 
 // noteErasure tells that a person is erased from a campaign, without saying who
-// to those who do not have the key.
+// to those who do not have the key: an event for each key that there is, for
+// the records have the person's digest by the key of their time.
 func (e *Engine) noteErasure(ctx context.Context, campaignID, address string) error {
-	p, err := newPersons(e.sealer, e.sealer.KeyIDs()[0], campaignID)
-	if err != nil {
-		return err
+	for _, id := range e.sealer.KeyIDs() {
+		p, err := newPersons(e.sealer, id, campaignID)
+		if err != nil {
+			return err
+		}
+		if err := e.note(ctx, campaignID, campaign.Event{Action: campaign.ActionErased, Person: p.of(address)}); err != nil {
+			return err
+		}
 	}
-	return e.note(ctx, campaignID, campaign.Event{Action: campaign.ActionErased, Person: p.of(address)})
+	return nil
 }
 
 // lastEvent gives the last event of a campaign's own chain.

@@ -2,10 +2,12 @@ package engine
 
 import (
 	"math"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"postern/internal/campaign"
@@ -100,6 +102,36 @@ func TestRetryMetrics(t *testing.T) {
 	for reason, want := range map[string]float64{retryDeferred: 1, retryConnection: 1} {
 		if got := testutil.ToFloat64(r.metrics.retries.WithLabelValues(label, reason)); got < want {
 			t.Errorf("%v retries for %s; want at least %v", got, reason, want)
+		}
+	}
+}
+
+// TestRelayCountersBeginAtNought: with the first message of a relay, everything
+// that may happen to further ones is counted as none.
+func TestRelayCountersBeginAtNought(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, rigOptions{})
+	runTask(t, r.Engine)
+	r.contacts(t, 1)
+	r.awaitStatus(t, r.submit(t, letter()), campaign.StatusCompleted)
+	const deliveries = `
+# HELP postern_deliveries_recorded_total Recipients whose terminal state this task has recorded.
+# TYPE postern_deliveries_recorded_total counter
+postern_deliveries_recorded_total{relay="RELAY",state="failed"} 0
+postern_deliveries_recorded_total{relay="RELAY",state="sent"} 1
+postern_deliveries_recorded_total{relay="RELAY",state="suppressed"} 0
+postern_deliveries_recorded_total{relay="RELAY",state="unknown"} 0
+`
+	const retries = `
+# HELP postern_retries_total Recipients to be tried again: deferred by the relay, or put back as a connection was lost.
+# TYPE postern_retries_total counter
+postern_retries_total{reason="connection",relay="RELAY"} 0
+postern_retries_total{reason="deferred",relay="RELAY"} 0
+`
+	for want, counters := range map[string]prometheus.Collector{deliveries: r.metrics.deliveries, retries: r.metrics.retries} {
+		want = strings.ReplaceAll(want, "RELAY", r.cfg.DefaultRelay.Addr())
+		if err := testutil.CollectAndCompare(counters, strings.NewReader(want)); err != nil {
+			t.Error(err)
 		}
 	}
 }

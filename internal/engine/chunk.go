@@ -171,7 +171,7 @@ func (c *chunk) Take() (lane.Job, bool) {
 	recipient, from := c.audience.Recipients[index], c.run.campaign.Letter.From.Address
 	return lane.Job{
 		Index: index, Recipient: recipient, Letter: c.letter, From: from,
-		MessageID: mailer.MessageID(c.run.campaign.ID, recipient.Address, from),
+		MessageID: c.run.messageIDs.Of(recipient.Address),
 		MayBegin:  c.mayBegin, MayCommit: c.hold.valid,
 	}, true
 }

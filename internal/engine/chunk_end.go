@@ -27,9 +27,10 @@ func (c *chunk) end() {
 	}
 }
 
-// finish closes a chunk all of whose recipients are settled.
+// finish closes a chunk all of whose recipients are settled, where the last
+// batch has not done so.
 func (c *chunk) finish() {
-	if c.e.lastWrite(c.hold, c.e.store.FinishChunk) {
+	if c.hold.current().Closed || c.e.lastWrite(c.hold, c.e.store.FinishChunk) {
 		c.e.completeIfDone(c.run.campaign.ID)
 	}
 }

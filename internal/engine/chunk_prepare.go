@@ -119,20 +119,13 @@ func (c *chunk) suppress(ctx context.Context, open []int) ([]int, error) {
 // again than contact by contact; what has come between them is in the way of
 // a few at its end, who are read by themselves.
 func (c *chunk) statuses(ctx context.Context, keys []string) (map[string]campaign.ContactStatus, error) {
-	status := make(map[string]campaign.ContactStatus, len(keys))
-	note := func(contacts []campaign.Contact) {
-		for i := range contacts {
-			status[contacts[i].Key()] = contacts[i].Status
-		}
-	}
-	all := c.audience.Recipients
-	selection := c.run.campaign.Audience
+	status := map[string]campaign.ContactStatus{}
+	all, selection := c.audience.Recipients, c.run.campaign.Audience
 	if len(selection.Tags)+len(selection.Addresses) == 0 && len(keys) > len(all)/2 {
-		listed, err := c.e.store.ContactsAfter(ctx, campaign.Key(all[0].Address), len(all))
-		if err != nil {
+		var err error
+		if status, err = c.e.store.StatusesAfter(ctx, campaign.Key(all[0].Address), len(all)); err != nil {
 			return nil, err
 		}
-		note(listed)
 	}
 	rest := slices.DeleteFunc(slices.Clone(keys), func(key string) bool {
 		_, known := status[key]
@@ -142,6 +135,8 @@ func (c *chunk) statuses(ctx context.Context, keys []string) (map[string]campaig
 		return status, nil
 	}
 	contacts, err := c.e.store.GetContacts(ctx, rest)
-	note(contacts)
+	for i := range contacts {
+		status[contacts[i].Key()] = contacts[i].Status
+	}
 	return status, err
 }

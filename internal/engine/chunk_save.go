@@ -20,6 +20,8 @@ type batch struct {
 	intents campaign.Bitmap
 	fresh   []int
 	left    []int
+	// last: there is nothing behind it, as far as the chunk's holder knows.
+	last bool
 }
 
 // checkpoint makes the batch's write upon the lease as it is now. A recipient
@@ -50,6 +52,7 @@ func (b *batch) checkpoint(held store.Lease) store.Checkpoint {
 		}
 	}
 	cp.Progress = p
+	cp.Finish = b.last && p.Settled.Len() == b.size
 	return cp
 }
 
@@ -96,6 +99,7 @@ func (c *chunk) batch(declaring bool) *batch {
 	c.unsaved = append(c.unsaved[:0], c.unsaved[n:]...)
 	c.oldest = time.Now()
 	c.moved = false
+	b.last = len(c.unsaved)+len(b.deferred) == 0 && c.quiet()
 	if c.intents == nil {
 		return b
 	}

@@ -127,14 +127,17 @@ func (e *Engine) reopen(ctx context.Context, hold *holder) error {
 }
 
 // transition changes a campaign's status now, counts it, and gives the
-// campaign as it is then.
+// campaign as it is then. What is kept of the reason names no person: it
+// outlasts their erasure.
 func (e *Engine) transition(ctx context.Context, id string, t store.Transition) (campaign.Campaign, error) {
 	t.At, t.Actor = e.cfg.Now(), campaign.ActorOf(ctx)
+	reason := t.Reason
+	t.Reason = campaign.WithoutAddresses(reason)
 	c, err := e.store.Transition(ctx, id, t)
 	if err != nil {
 		return c, err
 	}
-	e.statusChanged(ctx, id, t.To, t.Reason)
+	e.statusChanged(ctx, id, t.To, reason)
 	if t.To == campaign.StatusPaused && c.Notice != "" {
 		e.notice(id, "") // nobody tries anything any more
 		c.Notice = ""
@@ -273,8 +276,9 @@ func (e *Engine) isGone(id string) bool {
 	return err != nil && campaign.CodeOf(err) == campaign.CodeNotFound
 }
 
-// notice stores a campaign's notice as well as may be.
+// notice stores a campaign's notice, without persons, as well as may be.
 func (e *Engine) notice(id, text string) {
+	text = campaign.WithoutAddresses(text)
 	if err := e.store.SetNotice(e.working, id, text, e.cfg.Now()); err != nil {
 		e.log.Warn().Err(err).Str("campaign", id).Msg("a notice could not be stored with the campaign")
 	}

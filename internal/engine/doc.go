@@ -48,6 +48,9 @@
 //	                          Resume
 //	completed    in_progress  Retry
 //
+// Reasons and notices name no person, whatever a relay said: they outlast an
+// erasure. The log has the whole text, by the log's own rules.
+//
 // A task works on pending and in_progress campaigns only. The time limit
 // counts from when the campaign last came into progress. A decision of a task
 // names the period of running it was made in, so one that comes late, after a
@@ -61,10 +64,15 @@
 // was accepted under another policy is held to the present one: the sender when
 // the letter is loaded, which fails the campaign, and the recipients' domains
 // when a chunk is leased, which suppresses those outside. Where numbers are
-// limited, the control lease's holder counts the audience before it freezes the
-// first chunk. The day's count is a cell of the store, by campaign: a crash
-// between the count and the first chunk counts nobody twice. What a campaign has
-// been given of a day it keeps, even if it is cancelled.
+// limited, the control lease's holder counts the audience before it freezes any
+// of it, and again whenever freezing is taken up; whoever has come since is held
+// to the numbers with the chunk that would have them. All count who would be
+// frozen, mailable at that moment or not: statuses can change until a chunk is
+// sent, and so nobody is ever mailed who was not counted. The day's count is a
+// cell of the store, by campaign: a crash between the count and the first chunk
+// counts nobody twice. What a campaign has been given of a day it keeps, even if
+// it is cancelled; one whose freezing goes on on another day needs room for all
+// its recipients on that day as well.
 //
 // # Stopping and taking up again
 //

@@ -157,10 +157,23 @@ func New(s store.Store, cfg Config, sealer Sealer, log zerolog.Logger, reg prome
 		Owner: e.cfg.Owner, LeaseTime: e.cfg.LeaseTime, Exclusive: e.cfg.ExclusiveStore, Now: e.cfg.Now, Log: e.log,
 	})
 	e.lanes = lane.NewLanes(e.working, lane.Config{
-		Session: e.cfg.Session, MessagesPerConnection: e.cfg.MessagesPerConnection,
+		Session: e.session(), MessagesPerConnection: e.cfg.MessagesPerConnection,
 		Budgets: e.budgets, Caps: e.cfg.Caps, Registerer: reg, Log: e.log, Now: e.cfg.Now,
 	})
 	return e
+}
+
+// session are the options of sessions. A relay that a caller names may be told
+// the default relay's password by mistake: it is not to be in what is kept of
+// that relay's replies either.
+func (e *Engine) session() mailer.Options {
+	o := e.cfg.Session
+	o.Guarded = func() mailer.Relay {
+		r := e.cfg.DefaultRelay
+		r.Password = e.cfg.DefaultPassword.Current()
+		return r
+	}
+	return o
 }
 
 // Run works on what is due until the context ends, then stops cleanly: it

@@ -26,8 +26,31 @@ func (e *Engine) Relay(s SubmittedRelay) (mailer.Relay, error) {
 	return r, nil
 }
 
-// RelayStates tells what this task's sessions know of their relays.
-func (e *Engine) RelayStates() []lane.State { return e.lanes.States() }
+// CheckEnvelope says whether the policy lets a relay be asked about a sender
+// and a recipient, "" for none. CodeInvalid, with every fault.
+func (e *Engine) CheckEnvelope(from, to string) error {
+	var faults []campaign.Fault
+	if from != "" && e.cfg.Policy.checkSender(from) != nil {
+		faults = append(faults, campaign.Fault{Field: "mail_from", Rule: senderRule})
+	}
+	if to != "" && !e.cfg.Policy.maySendTo(to) {
+		faults = append(faults, campaign.Fault{Field: "rcpt_to", Rule: domainRule})
+	}
+	if len(faults) > 0 {
+		return campaign.InvalidAll(faults)
+	}
+	return nil
+}
+
+// RelayStates tells what this task's sessions know of their relays, and names
+// no person.
+func (e *Engine) RelayStates() []lane.State {
+	states := e.lanes.States()
+	for i := range states {
+		states[i].Trouble.Text = campaign.WithoutAddresses(states[i].Trouble.Text)
+	}
+	return states
+}
 
 // newest is how many campaigns OpenNewest looks at for a letter.
 const newest = 20

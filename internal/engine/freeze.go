@@ -22,6 +22,8 @@ type freezer struct {
 	hold      *holder
 	fields    []string
 	selection campaign.Selection
+
+	admission
 }
 
 // The control lease's cursor is "" at the start, a listing's cursor behind
@@ -44,9 +46,13 @@ func (f *freezer) run(ctx context.Context) error {
 		if len(audience.Recipients) == 0 {
 			break
 		}
+		if err := f.extend(ctx, len(audience.Recipients)); err != nil {
+			return err
+		}
 		if err := f.store(audience, cursor); err != nil {
 			return err
 		}
+		f.frozen += len(audience.Recipients)
 		control := f.hold.current()
 		f.e.wake(store.LeaseKey{CampaignID: control.Key.CampaignID, Number: control.Freeze.Chunks})
 	}
@@ -79,8 +85,8 @@ func (f *freezer) gather(ctx context.Context) (campaign.Audience, string, error)
 		case len(a.Recipients) > 0:
 			return a, cursor, nil
 		case limit == 1:
-			return a, "", campaign.Invalid("body", "uses fields that hold %d octets in the contact %s, and at most %d fit",
-				pageSize, recipients[0].Address, store.MaxChunkOctets)
+			return a, "", campaign.Invalid("body", "uses fields (%s) that hold %d octets together in one of the contacts, and at most %d fit",
+				strings.Join(f.fields, ", "), pageSize, store.MaxChunkOctets)
 		default:
 			// A page that is too large for a chunk is read again by halves: a
 			// cursor stands between pages only.

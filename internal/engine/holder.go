@@ -166,10 +166,18 @@ func (h *holder) giveUp(cause error) {
 // keep renews the lease until the context ends or the lease is lost.
 func (h *holder) keep(ctx context.Context) {
 	for sleep(ctx, h.untilRenewal()) == nil {
-		if h.untilRenewal() <= 0 && h.write(ctx, h.work.RenewLease) != nil {
+		if h.untilRenewal() <= 0 && h.write(ctx, h.renew) != nil {
 			return
 		}
 	}
+}
+
+// renew leaves a lease alone that the last write has closed.
+func (h *holder) renew(ctx context.Context, held store.Lease) (store.Lease, error) {
+	if held.Closed {
+		return held, nil
+	}
+	return h.work.RenewLease(ctx, held)
 }
 
 // untilRenewal: two thirds of the lease time remain for renewals that fail.

@@ -49,13 +49,17 @@ type halt struct {
 
 func (e *Engine) halt(ctx context.Context, id string, h halt) (Report, error) {
 	c, err := e.store.GetCampaign(ctx, id)
-	if err == nil && c.Status != h.transition.To {
+	before := c.Status
+	if err == nil && before != h.transition.To {
 		if err = mayBe(h.done, c, h.from); err == nil {
 			c, err = e.transition(ctx, id, h.transition)
 		}
 	}
 	if err != nil {
 		return Report{}, err
+	}
+	if before == campaign.StatusPaused || before == campaign.StatusFailed {
+		e.joinLater(id)
 	}
 	e.endRun(c)
 	return e.Report(ctx, id)

@@ -119,6 +119,19 @@ func newAttachmentMetrics(f promauto.Factory) attachmentMetrics {
 	}
 }
 
+// relayUsed makes the counters of a relay begin at nought: one that begins at 1
+// has no rate for its first event.
+func (m *metrics) relayUsed(label string) {
+	for _, state := range campaign.DeliveryStates {
+		if state.Terminal() {
+			m.deliveries.WithLabelValues(label, string(state))
+		}
+	}
+	for _, reason := range []string{retryDeferred, retryConnection} {
+		m.retries.WithLabelValues(label, reason)
+	}
+}
+
 // recorded counts a batch of a run's results.
 func (m *metrics) recorded(r *run, ds []campaign.Delivery) {
 	counts := map[campaign.DeliveryState]int{}

@@ -2,9 +2,6 @@ package engine
 
 import (
 	"context"
-	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"postern/internal/campaign"
@@ -22,7 +19,14 @@ const eraseTries = 5
 type PersonPage struct {
 	Contact    *campaign.Contact // on the first page; nil where there is none
 	Deliveries []PersonDelivery
-	Next       string // where to go on; "" when all was searched
+	// NamedIn are campaigns whose selection names the person.
+	NamedIn []string
+	// Incomplete are campaigns of which not all could be told: their audience is
+	// being frozen or forgotten at this moment, or cannot be read.
+	Incomplete []string
+	// Left: there was an Incomplete one, here or on an earlier page.
+	Left bool
+	Next string // where to go on; "" when all was searched
 }
 
 // PersonDelivery is what became of a person in a campaign.
@@ -38,16 +42,20 @@ type PersonDelivery struct {
 type ErasurePage struct {
 	Contact    bool // the contact was there and was deleted
 	Recipients int  // places in campaigns that were erased
-	// Remaining are campaigns that may mail the person's chunk at this very
-	// moment: nobody is erased there before they have ended or are stopped.
+	// Remaining are campaigns that may freeze or mail the person's chunk at this
+	// very moment, and nobody is erased there before they have ended or are
+	// stopped; that are about to forget all their recipients; or that cannot be
+	// read.
 	Remaining []string
-	Next      string // where to go on; "" when all was searched
+	// Left: there was a Remaining one, here or on an earlier page.
+	Left bool
+	Next string // where to go on; "" when all was searched
 }
 
 // Person searches for all that is known of a person, as far as it gets within
 // some seconds: there is no index from persons to campaigns, for it would cost
 // as much as the records themselves. CodeInvalid for a cursor that is not of
-// this search.
+// this search; whose it is the caller has to see to.
 func (e *Engine) Person(ctx context.Context, address, cursor string) (PersonPage, error) {
 	var p PersonPage
 	key := campaign.Key(address)
@@ -60,13 +68,21 @@ func (e *Engine) Person(ctx context.Context, address, cursor string) (PersonPage
 			p.Contact = &found[0]
 		}
 	}
-	s := search{store: e.store, key: key, visit: func(ctx context.Context, f finding) error {
+	s := search{e: e, key: key}
+	s.visit = func(ctx context.Context, f finding) error {
 		d, err := e.personDelivery(ctx, f)
-		p.Deliveries = append(p.Deliveries, d)
+		if err == nil {
+			p.Deliveries = append(p.Deliveries, d)
+		}
 		return err
-	}}
+	}
+	s.named = func(_ context.Context, id string) error {
+		p.NamedIn = append(p.NamedIn, id)
+		return nil
+	}
 	var err error
 	p.Next, err = s.run(ctx, cursor)
+	p.Incomplete, p.Left = s.left, s.at.left
 	return p, err
 }
 
@@ -86,7 +102,7 @@ func (e *Engine) personDelivery(ctx context.Context, f finding) (PersonDelivery,
 // in which nobody works, as far as it gets within some seconds. What stays is
 // how many were mailed, when, and the digests of what they got. It is for the
 // caller to call again where campaigns remain. CodeInvalid for a cursor that is
-// not of this search.
+// not of this search; whose it is the caller has to see to.
 func (e *Engine) ErasePerson(ctx context.Context, address, cursor string) (ErasurePage, error) {
 	var p ErasurePage
 	key := campaign.Key(address)
@@ -96,29 +112,22 @@ func (e *Engine) ErasePerson(ctx context.Context, address, cursor string) (Erasu
 	case campaign.CodeOf(err) != campaign.CodeNotFound:
 		return ErasurePage{}, err
 	}
-	s := search{store: e.store, key: key, visit: func(ctx context.Context, f finding) error {
+	s := search{e: e, key: key}
+	s.visit = func(ctx context.Context, f finding) error {
 		erased, err := e.eraseRecipient(ctx, f.chunk, key)
 		if erased {
 			p.Recipients++
-		} else if err == nil && !slices.Contains(p.Remaining, f.campaign.ID) {
-			p.Remaining = append(p.Remaining, f.campaign.ID)
-		}
-		return err
-	}}
-	s.named = func(ctx context.Context, c campaign.Campaign) error {
-		err := e.store.EraseAddresses(ctx, c.ID)
-		if campaign.CodeOf(err) == campaign.CodeConflict {
-			if !slices.Contains(p.Remaining, c.ID) {
-				p.Remaining = append(p.Remaining, c.ID)
-			}
-			return nil
+		} else if err == nil {
+			s.leave(f.campaign.ID)
 		}
 		return err
 	}
+	s.named = func(ctx context.Context, id string) error { return e.store.EraseAddress(ctx, id, key) }
 	var err error
 	p.Next, err = s.run(ctx, cursor)
+	p.Remaining, p.Left = s.left, s.at.left
 	e.logFor(ctx).Info().Int("recipients", p.Recipients).Int("remaining", len(p.Remaining)).
-		Bool("complete", err == nil && p.Next == "" && len(p.Remaining) == 0).Msg("a person's data was erased")
+		Bool("complete", err == nil && p.Next == "" && !p.Left).Msg("a person's data was erased")
 	return p, err
 }
 
@@ -147,114 +156,4 @@ func (e *Engine) eraseRecipient(ctx context.Context, chunk store.LeaseKey, key s
 		}
 	}
 	return false, nil
-}
-
-// search looks for a person in all campaigns, newest first.
-type search struct {
-	store store.Store
-	key   string
-	visit func(context.Context, finding) error
-	// named is called for a campaign whose selection names the person, behind
-	// its chunks; it may be nil.
-	named func(context.Context, campaign.Campaign) error
-}
-
-// finding is a person's place in a campaign.
-type finding struct {
-	campaign campaign.Campaign
-	chunk    store.LeaseKey
-	audience campaign.Audience
-	index    int
-}
-
-// spot is where a search goes on: in a chunk of a campaign, which the listing
-// gives at a cursor. A campaign that was made since moves the first place.
-type spot struct {
-	chunk    int
-	campaign string
-	listing  string
-}
-
-func (s spot) String() string { return strconv.Itoa(s.chunk) + ":" + s.campaign + ":" + s.listing }
-
-func parseSpot(cursor string) (spot, error) {
-	if cursor == "" {
-		return spot{chunk: 1}, nil
-	}
-	parts := strings.SplitN(cursor, ":", 3)
-	if len(parts) == 3 {
-		if chunk, err := strconv.Atoi(parts[0]); err == nil && chunk > 0 {
-			return spot{chunk, parts[1], parts[2]}, nil
-		}
-	}
-	return spot{}, campaign.Invalid("cursor", "is not one of this search's")
-}
-
-// run searches for some seconds, one chunk at least, and gives where to go on.
-func (s search) run(ctx context.Context, cursor string) (next string, err error) {
-	at, err := parseSpot(cursor)
-	if err != nil {
-		return "", err
-	}
-	began := time.Now()
-	for {
-		page, following, err := s.store.ListCampaigns(ctx, at.listing, 1)
-		if err != nil {
-			return "", err
-		}
-		for _, c := range page {
-			if at.campaign != c.ID {
-				at.campaign, at.chunk = c.ID, 1
-			}
-			done, err := s.campaign(ctx, c, &at, began)
-			if err != nil || !done {
-				return at.String(), err
-			}
-		}
-		if following == "" {
-			return "", nil
-		}
-		at = spot{chunk: 1, listing: following}
-	}
-}
-
-// campaign searches a campaign's chunks from at.chunk on, which it moves; done
-// is false when the time is over before.
-func (s search) campaign(ctx context.Context, c campaign.Campaign, at *spot, began time.Time) (done bool, err error) {
-	control, err := s.store.GetLease(ctx, store.LeaseKey{CampaignID: c.ID})
-	if err != nil {
-		return true, err
-	}
-	for first := true; at.chunk <= control.Freeze.Chunks && c.ExpiredAt.IsZero(); first = false {
-		if !first && time.Since(began) > searchFor {
-			return false, nil
-		}
-		f := finding{campaign: c, chunk: store.LeaseKey{CampaignID: c.ID, Number: at.chunk}}
-		if f.audience, err = readAudience(ctx, s.store, f.chunk); err != nil {
-			return true, err
-		}
-		if f.index = f.audience.Find(s.key); f.index >= 0 {
-			if err := s.visit(ctx, f); err != nil {
-				return true, err
-			}
-		}
-		at.chunk++
-	}
-	isNamed := func(address string) bool { return campaign.Key(address) == s.key }
-	if s.named != nil && slices.ContainsFunc(c.Audience.Addresses, isNamed) {
-		return true, s.named(ctx, c)
-	}
-	return true, nil
-}
-
-func readAudience(ctx context.Context, s store.Store, chunk store.LeaseKey) (campaign.Audience, error) {
-	packed, err := s.GetAudience(ctx, chunk)
-	if err != nil {
-		return campaign.Audience{}, err
-	}
-	audience, err := campaign.UnpackAudience(packed)
-	if err != nil {
-		return campaign.Audience{}, campaign.Wrap(campaign.CodeInternal, err, "the campaign's audience cannot be read")
-	}
-	return audience, nil
 }

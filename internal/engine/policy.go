@@ -19,7 +19,8 @@ type Policy struct {
 	// Senders are addresses, and domains as "@example.org", in lower case, that
 	// may stand in From; none for all.
 	Senders []string
-	// MaxRecipients of one campaign; 0 for no limit.
+	// MaxRecipients of one campaign, those included who may not be mailed at
+	// the moment; 0 for no limit.
 	MaxRecipients int
 	// DailyRecipients of all campaigns that begin in one UTC day, of all tasks
 	// together; 0 for no limit.
@@ -29,6 +30,12 @@ type Policy struct {
 // outsideDomains is the reply that stands for a recipient whom the policy does
 // not let be mailed.
 const outsideDomains = "the domain is not among RECIPIENT_DOMAINS"
+
+// The rules as callers are told them.
+const (
+	senderRule = "must be one of SENDERS, by which this service limits who may send"
+	domainRule = "must be in a domain of RECIPIENT_DOMAINS"
+)
 
 // maySendTo says whether a recipient's domain is allowed. What counts is the
 // domain as it goes over the wire: an internationalised name, or one in other
@@ -57,7 +64,7 @@ func (p Policy) checkSender(address string) error {
 	if anybody || slices.Contains(p.Senders, wire) || slices.Contains(p.Senders, "@"+campaign.Domain(wire)) {
 		return nil
 	}
-	return campaign.Invalid("from_email", "must be one of SENDERS, by which this service limits who may send")
+	return campaign.Invalid("from_email", senderRule)
 }
 
 // faults gives what a submission breaks of the policy. Of several recipients
@@ -69,7 +76,7 @@ func (p Policy) faults(s Submission) (faults []campaign.Fault) {
 	first := slices.IndexFunc(s.Audience.Addresses, func(a string) bool { return !p.maySendTo(a) })
 	if first >= 0 {
 		faults = append(faults, campaign.Fault{
-			Field: fmt.Sprintf("recipients[%d]", first), Rule: "must be in a domain of RECIPIENT_DOMAINS",
+			Field: fmt.Sprintf("recipients[%d]", first), Rule: domainRule,
 		})
 	}
 	if most := p.MaxRecipients; most > 0 && len(s.Audience.Addresses) > most {

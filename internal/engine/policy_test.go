@@ -1,15 +1,10 @@
 package engine
 
 import (
-	"context"
-	"fmt"
 	"strings"
-	"sync/atomic"
 	"testing"
-	"time"
 
 	"postern/internal/campaign"
-	"postern/internal/store"
 )
 
 func TestPolicyDomains(t *testing.T) {
@@ -88,12 +83,11 @@ func TestSubmitHeedsThePolicy(t *testing.T) {
 	}
 }
 
-// TestForeignDomainsAreSuppressed: each has its record, and counts for no
-// limit.
+// TestForeignDomainsAreSuppressed: each has its record, and counts.
 func TestForeignDomainsAreSuppressed(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, rigOptions{config: func(c *Config) {
-		c.Policy = Policy{RecipientDomains: []string{"example.org"}, MaxRecipients: 2, DailyRecipients: 2}
+		c.Policy = Policy{RecipientDomains: []string{"example.org"}, MaxRecipients: 4, DailyRecipients: 4}
 	}})
 	r.contacts(t, 2)
 	foreign := []campaign.ContactChange{
@@ -133,162 +127,18 @@ func TestSenderIsCheckedWhenItSends(t *testing.T) {
 	}
 }
 
-func TestTooManyForOneCampaign(t *testing.T) {
+// TestCheckEnvelope: what a relay may be asked about.
+func TestCheckEnvelope(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, rigOptions{config: func(c *Config) { c.Policy.MaxRecipients = 2 }})
-	r.contacts(t, 3)
-	runTask(t, r.Engine)
-	id := r.submit(t, letter())
-	got := r.awaitStatus(t, id, campaign.StatusFailed)
-	r.awaitIdle(t)
-	if !strings.Contains(got.Campaign.Reason, "MAX_RECIPIENTS") || got.Totals.Total != 0 || r.relay.Count() != 0 {
-		t.Errorf("%+v, %d messages; reason %q", got.Totals, r.relay.Count(), got.Campaign.Reason)
-	}
-	if err := r.DeleteContact(t.Context(), address(2)); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := r.Resume(t.Context(), id, ResumeOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	r.awaitStatus(t, id, campaign.StatusCompleted)
-	r.mailed(t, 2, nil)
-}
-
-// TestTooManyForTheDay: what a day has no room for waits for a person, who is
-// told so again on the same day, and not on the next.
-func TestTooManyForTheDay(t *testing.T) {
-	t.Parallel()
-	r := newRig(t, rigOptions{config: func(c *Config) { c.Policy.DailyRecipients = 5 }})
-	r.contacts(t, 3)
-	runTask(t, r.Engine)
-	r.awaitStatus(t, r.submit(t, letter()), campaign.StatusCompleted)
-	second := r.submit(t, letter())
-	for range 2 {
-		got := r.awaitStatus(t, second, campaign.StatusPaused)
-		if want := "DAILY_RECIPIENTS leaves 2 recipients of 5"; !strings.HasPrefix(got.Campaign.Reason, want) || got.Totals.Total != 0 {
-			t.Errorf("%+v; reason %q", got.Totals, got.Campaign.Reason)
+	r := newRig(t, rigOptions{config: func(c *Config) {
+		c.Policy = Policy{RecipientDomains: []string{"example.org"}, Senders: []string{"@agency.test"}}
+	}})
+	err := r.CheckEnvelope("a@elsewhere.test", "b@elsewhere.test")
+	code(t, "a foreign sender", err, campaign.CodeInvalid, "mail_from")
+	code(t, "a foreign recipient", err, campaign.CodeInvalid, "rcpt_to")
+	for _, pair := range [][2]string{{}, {"a@agency.test"}, {"a@agency.test", "b@example.org"}} {
+		if err := r.CheckEnvelope(pair[0], pair[1]); err != nil {
+			t.Errorf("%q: %v", pair, err)
 		}
-		if _, err := r.Resume(t.Context(), second, ResumeOptions{}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	got := r.awaitStatus(t, second, campaign.StatusPaused)
-	r.mailed(t, 3, nil)
-	r.clock.advance(24 * time.Hour)
-	if _, err := r.Resume(t.Context(), second, ResumeOptions{}); err != nil {
-		t.Fatal(err, got)
-	}
-	r.awaitStatus(t, second, campaign.StatusCompleted)
-	r.mailed(t, 3, map[string]int{address(0): 2, address(1): 2, address(2): 2})
-}
-
-// TestNamedRecipientsAreCounted: a short list of addresses counts as such.
-func TestNamedRecipientsAreCounted(t *testing.T) {
-	t.Parallel()
-	r := newRig(t, rigOptions{config: func(c *Config) { c.Policy = Policy{MaxRecipients: 2, DailyRecipients: 2} }})
-	r.contacts(t, 5)
-	runTask(t, r.Engine)
-	s := letter()
-	s.Audience.Addresses = []string{address(1), address(4)}
-	r.awaitStatus(t, r.submit(t, s), campaign.StatusCompleted)
-	s.Audience.Addresses = s.Audience.Addresses[:1]
-	r.awaitStatus(t, r.submit(t, s), campaign.StatusPaused)
-}
-
-// crashAtChunk loses the answer of the first write of a chunk, and what was
-// to be written.
-type crashAtChunk struct {
-	store.Store
-
-	crashed atomic.Bool
-	swaps   atomic.Int64
-}
-
-func (s *crashAtChunk) AddChunk(ctx context.Context, control store.Lease, chunk store.Chunk, cursor string) (store.Lease, error) {
-	if s.crashed.CompareAndSwap(false, true) {
-		return store.Lease{}, campaign.Errorf(campaign.CodeInternal, "a crash")
-	}
-	return s.Store.AddChunk(ctx, control, chunk, cursor)
-}
-
-func (s *crashAtChunk) SwapCell(ctx context.Context, key string, seen store.Cell, value []byte) (store.Cell, error) {
-	if !strings.HasPrefix(key, "recipients of ") {
-		return s.Store.SwapCell(ctx, key, seen, value)
-	}
-	switch s.swaps.Add(1) {
-	case 1: // somebody else was faster
-		return store.Cell{}, campaign.Errorf(campaign.CodeConflict, "changed meanwhile")
-	case 2: // written, and the answer lost
-		if _, err := s.Store.SwapCell(ctx, key, seen, value); err != nil {
-			return store.Cell{}, err
-		}
-		return store.Cell{}, campaign.Errorf(campaign.CodeUnavailable, "no answer")
-	default:
-		return s.Store.SwapCell(ctx, key, seen, value)
-	}
-}
-
-// TestACampaignCountsOnce: an answer that was lost, and a task that ends
-// between the count and the first chunk, do not count a campaign twice.
-func TestACampaignCountsOnce(t *testing.T) {
-	t.Parallel()
-	var flaky *crashAtChunk
-	r := newRig(t, rigOptions{
-		config: func(c *Config) { c.Policy.DailyRecipients = 3 },
-		wrap: func(s store.Store) store.Store {
-			flaky = &crashAtChunk{Store: s}
-			return flaky
-		},
-	})
-	r.contacts(t, 3)
-	runTask(t, r.Engine)
-	id := r.submit(t, letter())
-	got := r.await(t, id, "its end", func(got Report) bool {
-		if flaky.crashed.Load() {
-			r.clock.advance(time.Minute) // past the wait before the next try
-		}
-		return got.Campaign.Status == campaign.StatusCompleted
-	})
-	r.mailed(t, 3, nil)
-	if n := flaky.swaps.Load(); n != 2 {
-		t.Errorf("%d swaps", n)
-	}
-	cell, err := r.store.GetCell(t.Context(), dayKey(got.Campaign.RunningSince))
-	if err != nil {
-		t.Fatal(err)
-	}
-	d, err := readDay(cell)
-	if err != nil || d.Campaigns[id] != 3 || d.others("") != 3 {
-		t.Errorf("%+v, %v", d, err)
-	}
-}
-
-// TestADayOfManyCampaigns: the cell stays small, and nothing of the count is
-// lost.
-func TestADayOfManyCampaigns(t *testing.T) {
-	t.Parallel()
-	const most = maxDayCampaigns + 10
-	id := func(i int) string { return fmt.Sprintf("0190a5c0-0000-7000-8000-%012d", i) }
-	full := day{Campaigns: map[string]int{}}
-	for i := range maxDayCampaigns - 1 {
-		full.Campaigns[id(i)] = 1e6
-	}
-	cell := store.Cell{Value: full.with(id(maxDayCampaigns-1), 1e6)}
-	for i := maxDayCampaigns; i < most; i++ {
-		d, err := readDay(cell)
-		if err != nil {
-			t.Fatal(err)
-		}
-		cell.Value = d.with(id(i), 1e6)
-		if len(cell.Value) > store.MaxCellOctets {
-			t.Fatalf("%d campaigns take %d octets", i+1, len(cell.Value))
-		}
-	}
-	d, err := readDay(cell)
-	if err != nil || d.others("") != most*1e6 || len(d.Campaigns) != maxDayCampaigns || d.Campaigns[id(most-1)] == 0 {
-		t.Errorf("%d recipients, %d campaigns, %v", d.others(""), len(d.Campaigns), err)
-	}
-	if _, err := readDay(store.Cell{Value: []byte("{")}); campaign.CodeOf(err) != campaign.CodeInternal {
-		t.Errorf("a damaged cell: %v", err)
 	}
 }

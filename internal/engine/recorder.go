@@ -7,6 +7,10 @@ import (
 	"postern/internal/store"
 )
 
+// batchesAhead is for how many batches of others a result waits while the store
+// is busy: a chunk has its turn again behind those of the campaign's others.
+const batchesAhead = chunksPerCampaign
+
 // recorder is what the task's chunks have to know of each other, so that
 // batches are full when the store is what they wait for: each transaction has
 // its price, however few results it records.
@@ -43,5 +47,5 @@ func (r *recorder) patience() time.Duration {
 	if !r.busy() {
 		return flushAfter
 	}
-	return min(max(flushAfter, 2*time.Duration(r.took.Load())), flushMost)
+	return min(max(flushAfter, batchesAhead*time.Duration(r.took.Load())), flushMost)
 }

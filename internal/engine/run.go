@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"reflect"
 	"sync"
 	"sync/atomic"
@@ -11,6 +12,7 @@ import (
 
 	"postern/internal/campaign"
 	"postern/internal/lane"
+	"postern/internal/mailer"
 )
 
 // errCampaignOver is the cause of a run's end when the campaign is not to be
@@ -23,8 +25,10 @@ type run struct {
 	campaign campaign.Campaign // as it was when the run was opened
 	letter   sharedLetter
 	password string // the relay's
-	lane     *lane.Lane
-	group    *lane.Group
+	// messageIDs are the same on every task, as long as the sealing key is.
+	messageIDs *mailer.MessageIDs
+	lane       *lane.Lane
+	group      *lane.Group
 	// ctx ends when nothing more of the campaign must be started here.
 	ctx  context.Context //nolint:containedctx // a lifetime, not a call's
 	over context.CancelCauseFunc
@@ -186,13 +190,29 @@ func (e *Engine) loadRun(ctx context.Context, id string) (*run, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &run{campaign: c, password: relay.Password, lane: e.lanes.Open(relay), look: make(chan struct{}, 1)}
+	messageIDs, err := e.messageIDs(c)
+	if err != nil {
+		return nil, err
+	}
+	r := &run{campaign: c, password: relay.Password, messageIDs: messageIDs, lane: e.lanes.Open(relay), look: make(chan struct{}, 1)}
+	e.metrics.relayUsed(r.lane.Label())
 	r.group = r.lane.Join(id)
 	r.told.Store(signal)
 	r.heeded.Store(signal)
 	r.ctx, r.over = context.WithCancelCause(e.feeding)
 	e.background.Go(func() { e.watchRun(r) })
 	return r, nil
+}
+
+// messageIDPurpose is what the key of Message-IDs is for.
+const messageIDPurpose = "postern message-id 1"
+
+func (e *Engine) messageIDs(c campaign.Campaign) (*mailer.MessageIDs, error) {
+	key, err := e.sealer.DeriveFor(e.sealer.KeyIDs()[0], messageIDPurpose)
+	if err != nil {
+		return nil, fmt.Errorf("derive the key of Message-IDs: %w", err)
+	}
+	return mailer.NewMessageIDs(key, c.ID, c.Letter.From.Address), nil
 }
 
 // watchRun looks at the campaign when it may have changed, and from time to

@@ -148,7 +148,7 @@ func (e *Engine) heedTrouble(r *run, now campaign.Campaign) {
 
 // noteTrouble keeps the campaign's notice true as to the relay.
 func (e *Engine) noteTrouble(now campaign.Campaign, t lane.Trouble) {
-	if t.Known && t.Text != now.Notice {
+	if t.Known && campaign.WithoutAddresses(t.Text) != now.Notice {
 		e.notice(now.ID, t.Text)
 	}
 }

@@ -77,8 +77,11 @@ func (m *metrics) observer(relayLabel string) mailer.Observer {
 		refusals: m.refusals.WithLabelValues(relayLabel),
 		replies:  map[mailer.Stage]prometheus.Observer{},
 	}
-	m.daysOver.WithLabelValues(relayLabel)
 	// A counter that begins at 1 has no rate for its first event.
+	m.daysOver.WithLabelValues(relayLabel)
+	for _, outcome := range outcomes() {
+		m.attempts.WithLabelValues(relayLabel, outcome)
+	}
 	for _, s := range []mailer.Stage{
 		mailer.StageDial, mailer.StageGreeting, mailer.StageHello, mailer.StageTLS, mailer.StageAuth, mailer.StageMail,
 		mailer.StageRcpt, mailer.StageData, mailer.StageContent, mailer.StageDot, mailer.StageLetter,
@@ -133,23 +136,42 @@ func (m *metrics) relayLabel(r mailer.Relay) string {
 
 // sent counts a relay's acknowledged messages.
 func (m *metrics) sent(relayLabel string) prometheus.Counter {
-	return m.attempts.WithLabelValues(relayLabel, "sent")
+	return m.attempts.WithLabelValues(relayLabel, outcomeSent)
 }
 
 func (m *metrics) failed(relayLabel string, err error) {
 	m.attempts.WithLabelValues(relayLabel, outcomeLabel(err)).Inc()
 }
 
+// Values of the label outcome, besides those of scopes.
+const (
+	outcomeSent  = "sent"
+	outcomeOther = "other"
+)
+
+// outcomes are all values of the label outcome.
+func outcomes() []string {
+	all := []string{outcomeSent, outcomeOther}
+	for _, s := range []mailer.Scope{mailer.ScopeRecipient, mailer.ScopeSession, mailer.ScopeRelay, mailer.ScopeCampaign} {
+		all = append(all, scopeLabel(s, true), scopeLabel(s, false))
+	}
+	return all
+}
+
 // outcomeLabel keeps the label's values few.
 func outcomeLabel(err error) string {
 	me, ok := errors.AsType[*mailer.Error](err)
 	if !ok {
-		return "other"
+		return outcomeOther
 	}
-	if me.Temporary {
-		return string(me.Scope) + "_temporary"
+	return scopeLabel(me.Scope, me.Temporary)
+}
+
+func scopeLabel(s mailer.Scope, temporary bool) string {
+	if temporary {
+		return string(s) + "_temporary"
 	}
-	return string(me.Scope) + "_permanent"
+	return string(s) + "_permanent"
 }
 
 // gauges tell how the lanes are at the moment. Lanes with the same label are

@@ -44,8 +44,16 @@ postern_relay_gate_open{relay="RELAY"} 0
 	expect(append(gauges, "postern_attempts_total", "postern_smtp_failures_total", "postern_smtp_auth_failures_total"), `
 # HELP postern_attempts_total Attempts to hand a message to a relay, by outcome: sent, or the scope of the failure and whether it may pass.
 # TYPE postern_attempts_total counter
+postern_attempts_total{outcome="campaign_permanent",relay="RELAY"} 0
+postern_attempts_total{outcome="campaign_temporary",relay="RELAY"} 0
+postern_attempts_total{outcome="other",relay="RELAY"} 0
 postern_attempts_total{outcome="recipient_permanent",relay="RELAY"} 1
+postern_attempts_total{outcome="recipient_temporary",relay="RELAY"} 0
+postern_attempts_total{outcome="relay_permanent",relay="RELAY"} 0
+postern_attempts_total{outcome="relay_temporary",relay="RELAY"} 0
 postern_attempts_total{outcome="sent",relay="RELAY"} 29
+postern_attempts_total{outcome="session_permanent",relay="RELAY"} 0
+postern_attempts_total{outcome="session_temporary",relay="RELAY"} 0
 # HELP postern_relay_concurrency_limit Connections that the relay seems to bear; adapts below the cap.
 # TYPE postern_relay_concurrency_limit gauge
 postern_relay_concurrency_limit{relay="RELAY"} 3

@@ -47,7 +47,11 @@ func newSession(relay Relay, opts Options, conn net.Conn) *Session {
 	from := &arrival{Conn: conn}
 	br := bufio.NewReaderSize(from, readBuffer)
 	replies := newReplyReader(br)
-	replies.guard = newGuard(relay)
+	secrets := []Relay{relay}
+	if opts.Guarded != nil {
+		secrets = append(secrets, opts.Guarded())
+	}
+	replies.guard = newGuard(secrets...)
 	return &Session{
 		relay:    relay,
 		timeouts: opts.Timeouts.withDefaults(),

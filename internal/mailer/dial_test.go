@@ -109,7 +109,7 @@ func TestDialChecksTheFinalAddress(t *testing.T) {
 		text  string
 	}{
 		"a name that leads here": {
-			"rebound.test", mustRules(t, ports), Error{Stage: StageDial, Scope: ScopeCampaign}, "127.0.0.1 is loopback",
+			"rebound.test", mustRules(t, ports), Error{Stage: StageDial, Scope: ScopeCampaign}, "is loopback",
 		},
 		"an allowed name that leads to the metadata service": {
 			"metadata.test", mustRules(t, ports, "metadata.test"), Error{Stage: StageDial, Scope: ScopeCampaign}, "never",

@@ -19,16 +19,21 @@ type guard struct {
 	short   []string // secrets that are shorter than a window
 }
 
-// newGuard knows the relay's password in every form in which it is sent, and
-// in hexadecimal. nil where there is none.
-func newGuard(r Relay) *guard {
-	if r.Password == "" {
-		return nil
-	}
-	g := &guard{windows: map[[guardWindow]byte]struct{}{}}
-	plain := plainResponse(r)
-	for _, form := range []string{r.Password, encode64(r.Password), encode64(plain), hex.EncodeToString([]byte(r.Password))} {
-		g.add(form)
+// newGuard knows the relays' passwords in every form in which they are sent,
+// and in hexadecimal. nil where there is none.
+func newGuard(relays ...Relay) *guard {
+	var g *guard
+	for _, r := range relays {
+		if r.Password == "" {
+			continue
+		}
+		if g == nil {
+			g = &guard{windows: map[[guardWindow]byte]struct{}{}}
+		}
+		plain := plainResponse(r)
+		for _, form := range []string{r.Password, encode64(r.Password), encode64(plain), hex.EncodeToString([]byte(r.Password))} {
+			g.add(form)
+		}
 	}
 	return g
 }
@@ -76,5 +81,5 @@ func squeeze(text string) string {
 	}, text)
 }
 
-// leftOut stands for a text that repeats the password.
+// leftOut stands for a text that repeats the password, or the other relay's.
 const leftOut = "(the relay's text repeats the password and is left out)"

@@ -43,6 +43,38 @@ func TestGuard(t *testing.T) {
 	}
 }
 
+// TestGuardedRelay holds that a relay's text that repeats another relay's
+// password is left out, whether or not it has one of its own.
+func TestGuardedRelay(t *testing.T) {
+	t.Parallel()
+	other := Relay{Host: "default.test", Port: 587, Username: "postern", Password: "Canary horse 42!"}
+	for _, ofItsOwn := range []bool{true, false} {
+		relay, to, opts := guardedRelay(t, smtptest.Config{ClearAuth: true})
+		if !ofItsOwn {
+			to.Username, to.Password = "", ""
+			relay.SetHook(smtptest.At(smtptest.StageMail, smtptest.Reply("550 5.7.1 not by "+encode64(plainResponse(other)))))
+		} else {
+			relay.SetHook(smtptest.At(smtptest.StageMail, smtptest.Reply("550 5.7.1 not by "+other.Password)))
+		}
+		said := func() string {
+			s, err := Dial(t.Context(), to, opts)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			_, err = s.Send(t.Context(), mailOf(anEnvelope, aMessage), nil)
+			return asError(t, err).Text
+		}
+		if text := said(); text == leftOut {
+			t.Error("a password that nobody named is left out")
+		}
+		opts.Guarded = func() Relay { return other }
+		if text := said(); text != leftOut {
+			t.Errorf("the relay said %q", text)
+		}
+	}
+}
+
 // TestRelayRepeatsPassword holds it over the wire: for each mechanism at AUTH,
 // and at any later stage.
 func TestRelayRepeatsPassword(t *testing.T) {

@@ -131,17 +131,22 @@ func TestWireAddress(t *testing.T) {
 
 func TestMessageID(t *testing.T) {
 	t.Parallel()
-	id := MessageID("c1", "Ada@Example.com", "news@bücher.example")
+	key := []byte("a key that only the service has.")
+	ids := NewMessageIDs(key, "c1", "news@bücher.example")
+	id := ids.Of("Ada@Example.com")
 	if want := "@xn--bcher-kva.example"; !strings.HasSuffix(id, want) || len(id) != 32+len(want) {
 		t.Errorf("id %q", id)
 	}
-	if MessageID("c1", "ada@example.com", "news@bücher.example") != id {
+	if ids.Of("ada@example.com") != id {
 		t.Error("the address's case changes the id")
 	}
-	if MessageID("c2", "ada@example.com", "news@bücher.example") == id || MessageID("c1", "bob@example.com", "news@bücher.example") == id {
+	if NewMessageIDs(key, "c2", "news@bücher.example").Of("ada@example.com") == id || ids.Of("bob@example.com") == id {
 		t.Error("another campaign or address has the same id")
 	}
-	if got := MessageID("c1", "a@b.c", "nonsense"); !strings.HasSuffix(got, "@postern.invalid") {
+	if NewMessageIDs([]byte("another key that only it has, too."), "c1", "news@bücher.example").Of("ada@example.com") == id {
+		t.Error("another key makes the same id")
+	}
+	if got := NewMessageIDs(key, "c1", "nonsense").Of("a@b.c"); !strings.HasSuffix(got, "@postern.invalid") {
 		t.Errorf("id %q", got)
 	}
 }

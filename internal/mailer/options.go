@@ -22,6 +22,9 @@ type Options struct {
 	// StepByStep leaves PIPELINING unused although the relay offers it: for a
 	// relay whose sessions ended OutOfStep.
 	StepByStep bool
+	// Guarded gives one more relay whose password is looked for in what this one
+	// says, so that it is not repeated; nil for none. It is asked for each session.
+	Guarded func() Relay
 	// Observer is told what happens, for metrics; nil for nobody.
 	Observer Observer
 }

@@ -123,14 +123,20 @@ func (r Rules) allowsLoopback() bool {
 }
 
 // checkAddr is the check that counts: host is the name under which the relay
-// was asked for, addr what it led to.
+// was asked for, addr what it led to. The error names an address only where
+// that is what was asked for: what a name leads to is no business of callers
+// whom the rules keep away from it.
 func (r Rules) checkAddr(host string, addr netip.Addr) error {
+	what := fmt.Sprintf("the address that relay %s leads to", host)
+	if _, err := netip.ParseAddr(host); err == nil {
+		what = fmt.Sprintf("relay address %s", addr.WithZone(""))
+	}
 	if addr.Zone() != "" {
-		return ruleErrorf("relay address %s has a zone; link-local addresses can never be allowed", addr.WithZone(""))
+		return ruleErrorf("%s has a zone; link-local addresses can never be allowed", what)
 	}
 	plain := embedded(addr)
 	if kind := neverAllowed(plain); kind != "" {
-		return ruleErrorf("relay address %s is %s, which can never be allowed", addr, kind)
+		return ruleErrorf("%s is %s, which can never be allowed", what, kind)
 	}
 	kind := notPublic(plain)
 	if kind == "" || slices.Contains(r.hosts, hostKey(host)) {
@@ -141,7 +147,7 @@ func (r Rules) checkAddr(host string, addr netip.Addr) error {
 			return nil
 		}
 	}
-	return ruleErrorf("relay address %s is %s and not allowed; RELAY_ALLOW can allow it", addr, kind)
+	return ruleErrorf("%s is %s and not allowed; RELAY_ALLOW can allow it", what, kind)
 }
 
 // hostKey is the form in which host names are compared.

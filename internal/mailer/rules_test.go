@@ -162,6 +162,21 @@ func TestCheckAddrOfAllowedName(t *testing.T) {
 	}
 }
 
+// TestRefusalsTellNoAddresses: a name may be of somebody's network; whoever
+// writes an address knows it.
+func TestRefusalsTellNoAddresses(t *testing.T) {
+	t.Parallel()
+	for _, address := range []string{"10.0.0.5", "169.254.169.254", "127.0.0.1", "fd00:ec2::254"} {
+		addr := netip.MustParseAddr(address)
+		if err := (Rules{}).checkAddr("db.internal", addr); err == nil || strings.Contains(err.Error(), address) || !strings.Contains(err.Error(), "db.internal") {
+			t.Errorf("behind a name: %v", err)
+		}
+		if err := (Rules{}).checkAddr(address, addr); err == nil || !strings.Contains(err.Error(), address) {
+			t.Errorf("as it was asked for: %v", err)
+		}
+	}
+}
+
 func FuzzCheckHost(f *testing.F) {
 	for _, seed := range []string{"smtp.example.com", "127.0.0.1", "2852039166", "0x7f.1", "::1", "fe80::1%1", "a\r\nb"} {
 		f.Add(seed)

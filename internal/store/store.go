@@ -80,11 +80,11 @@ type Contacts interface {
 	// "cursor" where the cursor is not one of this listing's.
 	ListContacts(ctx context.Context, cursor string, limit int) (contacts []campaign.Contact, next string, err error)
 
-	// ContactsAfter gives up to limit (at least 1) contacts that follow the
-	// place of a key in the order of ListContacts, whether there is a contact
-	// of that key or not. It may give fewer than there are; what it gives, it
-	// has read with less than GetContacts of as many.
-	ContactsAfter(ctx context.Context, key string, limit int) ([]campaign.Contact, error)
+	// StatusesAfter gives the statuses, by key, of up to limit (at least 1)
+	// contacts that follow the place of a key in the order of ListContacts,
+	// whether there is a contact of that key or not. It may give fewer than
+	// there are; what it gives takes less to read than GetContacts of as many.
+	StatusesAfter(ctx context.Context, key string, limit int) (map[string]campaign.ContactStatus, error)
 }
 
 // NewCampaign is what Accept makes durable at once.

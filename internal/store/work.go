@@ -94,6 +94,9 @@ type Checkpoint struct {
 	// Progress is the chunk's whole new progress: the terminal deliveries
 	// are in its Settled set. Its Chain is the store's to keep.
 	Progress campaign.Progress
+	// Finish: all recipients are settled by this, so the chunk is closed and
+	// counted as done in the same write, as FinishChunk does.
+	Finish bool
 }
 
 // MaxCheckpoint is the largest number of deliveries in a checkpoint: a
@@ -165,7 +168,8 @@ type Work interface {
 	GetAudience(ctx context.Context, key LeaseKey) ([]byte, error)
 
 	// Checkpoint stores the deliveries, the chunk's progress and the totals
-	// (each terminal delivery counts once) together.
+	// (each terminal delivery counts once) together, and finishes the chunk
+	// where it says so.
 	Checkpoint(ctx context.Context, held Lease, cp Checkpoint) (Lease, error)
 
 	// Absorb records messages that a relay has acknowledged under a lease that
@@ -180,7 +184,10 @@ type Work interface {
 	// that the holder had made before: that is recognised as ever when it is
 	// repeated, and returns the lease as it is then. Closed leases too, and
 	// they stay closed. A chunk all of whose recipients are settled by this is
-	// left to its next holder to finish. A repeated call changes nothing.
+	// left to its next holder to finish. The row of a recipient who is erased
+	// from the audience, or whose audience is gone, has neither Address nor Reply
+	// nor MessageID; the audit trail keeps its digests. A repeated call changes
+	// nothing.
 	// CodeNotFound.
 	Absorb(ctx context.Context, key LeaseKey, sent []campaign.Delivery) error
 

@@ -48,7 +48,8 @@ func (t *tx) absorb(v leaseValue, rows map[int]campaign.Delivery, news []campaig
 	if err := t.count(v.Key.CampaignID, func(totals *campaign.Totals) { add(totals, counted) }); err != nil {
 		return err
 	}
-	if err := t.put(deliveriesBucket, deliveriesKey(v.Key, v.Version), encodeDeliveries(news)); err != nil {
+	kept := store.WithoutErased(t.get(audienceBucket, leaseKey(v.Key)), news)
+	if err := t.put(deliveriesBucket, deliveriesKey(v.Key, v.Version), encodeDeliveries(kept)); err != nil {
 		return err
 	}
 	_, err = t.replaceLease(old, v)

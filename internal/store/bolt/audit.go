@@ -32,7 +32,7 @@ func (s *Store) AppendEvent(ctx context.Context, campaignID string, seen campaig
 
 // appendedAlready is a conflict unless the chain has had that end.
 func (t *tx) appendedAlready(key store.LeaseKey, end campaign.Chain) error {
-	if value := t.get(auditBucket, linkKey(key, end.Links)); bytes.HasPrefix(value, end.Head[:]) {
+	if value := t.get(auditBucket, linkKey(key, end.Links)); bytes.HasSuffix(value, end.Head[:]) {
 		return nil
 	}
 	return campaign.Errorf(campaign.CodeConflict, "the audit trail of campaign %s has gone on meanwhile", key.CampaignID)
@@ -49,7 +49,8 @@ func (t *tx) logEvent(c *campaign.Campaign, e campaign.Event) error {
 }
 
 // appendLink stores the link behind a chain's end, and gives the end as it is
-// then. Without a payload there is nothing to tell.
+// then. Without a payload there is nothing to tell. It may use what capacity the
+// payload has beyond its length.
 func (t *tx) appendLink(key store.LeaseKey, c campaign.Chain, payload []byte) (campaign.Chain, error) {
 	if payload == nil {
 		return c, nil
@@ -60,9 +61,7 @@ func (t *tx) appendLink(key store.LeaseKey, c campaign.Chain, payload []byte) (c
 		return c, campaign.Errorf(campaign.CodeInternal, "link %d of chunk %d of campaign %s is there, and its chain has %d",
 			next.Links, key.Number, key.CampaignID, c.Links)
 	}
-	value := make([]byte, 0, len(next.Head)+len(payload))
-	value = append(append(value, next.Head[:]...), payload...)
-	return next, t.put(auditBucket, place, value)
+	return next, t.put(auditBucket, place, append(payload, next.Head[:]...))
 }
 
 // AuditLinks implements store.Audit.
@@ -73,10 +72,12 @@ func (s *Store) AuditLinks(ctx context.Context, key store.LeaseKey, after int64,
 		c := t.cursor(auditBucket)
 		for k, value := c.Seek(linkKey(key, after+1)); bytes.HasPrefix(k, prefix) && len(out) < limit; k, value = c.Next() {
 			l := campaign.Link{Number: int64(binary.BigEndian.Uint64(k[len(prefix):]))}
-			if len(value) < len(l.Hash) {
+			end := len(value) - len(l.Hash)
+			if end < 0 {
 				return damaged(auditBucket, k, errValue)
 			}
-			l.Payload = bytes.Clone(value[copy(l.Hash[:], value):])
+			l.Payload = bytes.Clone(value[:end])
+			copy(l.Hash[:], value[end:])
 			out = append(out, l)
 		}
 		return nil

@@ -29,8 +29,8 @@
 //	                                      ones at store.HeldDue
 //	audience        id number             campaign.Audience.Pack as it is
 //	deliveries      id number version     the rows of one checkpoint or Absorb
-//	audit           id number link        a link of the audit trail: its hash, then its
-//	                                      payload; number 0 is the campaign's own chain
+//	audit           id number link        a link of the audit trail: its payload, then its
+//	                                      hash; number 0 is the campaign's own chain
 //	totals          id                    campaign.Totals
 //	cells           key                   version, value
 //

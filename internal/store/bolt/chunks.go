@@ -79,9 +79,13 @@ func (s *Store) Checkpoint(ctx context.Context, held store.Lease, cp store.Check
 	rows, record := encodeDeliveries(cp.Deliveries), campaign.EncodeResults(cp.Deliveries)
 	arguments := encoder(slices.Clone(rows))
 	arguments.progress(cp.Progress)
+	arguments.bool(cp.Finish)
 	var counted campaign.Totals
 	for _, d := range cp.Deliveries {
 		counted.Count(d.State, 1)
+	}
+	if cp.Finish {
+		counted.ChunksDone = 1
 	}
 	return s.writeHeld(ctx, held, heldWrite{
 		token: tokenOf("Checkpoint", arguments),
@@ -92,11 +96,17 @@ func (s *Store) Checkpoint(ctx context.Context, held store.Lease, cp store.Check
 			}
 			v.Progress = cp.Progress
 			v.Progress.Chain = chain
-			if len(cp.Deliveries) == 0 {
+			if cp.Finish {
+				v.finish()
+			}
+			if len(cp.Deliveries) == 0 && !cp.Finish {
 				return nil
 			}
 			if err := t.count(v.Key.CampaignID, func(totals *campaign.Totals) { add(totals, counted) }); err != nil {
 				return err
+			}
+			if len(cp.Deliveries) == 0 {
+				return nil
 			}
 			return t.put(deliveriesBucket, deliveriesKey(v.Key, v.Version), rows)
 		},
@@ -115,8 +125,7 @@ func (s *Store) FinishChunk(ctx context.Context, held store.Lease) (store.Lease,
 	return s.writeHeld(ctx, held, heldWrite{
 		token: tokenOf("FinishChunk", nil),
 		apply: func(t *tx, v *leaseValue) error {
-			v.close()
-			v.finished = true
+			v.finish()
 			return t.count(v.Key.CampaignID, func(totals *campaign.Totals) { totals.ChunksDone++ })
 		},
 	})

@@ -79,41 +79,54 @@ func (s *Store) ListContacts(ctx context.Context, cursor string, limit int) ([]c
 	if err != nil {
 		return nil, "", err
 	}
-	out, last, err := s.contactsAfter(ctx, after, limit)
-	if err != nil || last == nil {
-		return out, "", err
-	}
-	return out, encodeCursor(contactListing, last), nil
-}
-
-// ContactsAfter implements store.Contacts.
-func (s *Store) ContactsAfter(ctx context.Context, key string, limit int) ([]campaign.Contact, error) {
-	out, _, err := s.contactsAfter(ctx, []byte(key), limit)
-	return out, err
-}
-
-// contactsAfter gives up to limit contacts behind a key, and the last one's key
-// where there are more.
-func (s *Store) contactsAfter(ctx context.Context, after []byte, limit int) (out []campaign.Contact, last []byte, err error) {
+	var out []campaign.Contact
+	next := ""
 	err = s.view(ctx, func(t *tx) error {
-		c := t.cursor(contactsBucket)
-		key, value := c.Seek(after)
-		if bytes.Equal(key, after) {
-			key, value = c.Next()
-		}
-		for ; key != nil && len(out) < limit; key, value = c.Next() {
+		last, err := t.contactsAfter(after, limit, func(key, value []byte) error {
 			contact, err := decodeContact(key, value)
-			if err != nil {
-				return err
-			}
-			out, last = append(out, contact), append(last[:0], key...)
+			out = append(out, contact)
+			return err
+		})
+		if last != nil {
+			next = encodeCursor(contactListing, last)
 		}
-		if key == nil {
-			last = nil
-		}
-		return nil
+		return err
 	})
-	return out, last, err
+	return out, next, err
+}
+
+// StatusesAfter implements store.Contacts.
+func (s *Store) StatusesAfter(ctx context.Context, key string, limit int) (map[string]campaign.ContactStatus, error) {
+	statuses := make(map[string]campaign.ContactStatus, limit)
+	err := s.view(ctx, func(t *tx) error {
+		_, err := t.contactsAfter([]byte(key), limit, func(key, value []byte) error {
+			status, err := decodeStatus(key, value)
+			statuses[string(key)] = status
+			return err
+		})
+		return err
+	})
+	return statuses, err
+}
+
+// contactsAfter calls with up to limit contacts behind a key, and gives the
+// last one's key where there are more.
+func (t *tx) contactsAfter(after []byte, limit int, with func(key, value []byte) error) (last []byte, err error) {
+	c := t.cursor(contactsBucket)
+	key, value := c.Seek(after)
+	if bytes.Equal(key, after) {
+		key, value = c.Next()
+	}
+	for ; key != nil; key, value = c.Next() {
+		if limit == 0 {
+			return last, nil
+		}
+		if err := with(key, value); err != nil {
+			return nil, err
+		}
+		limit, last = limit-1, key
+	}
+	return nil, nil
 }
 
 // contact gives a stored contact, and whether it is there.
@@ -212,6 +225,18 @@ func encodeContact(c campaign.Contact) []byte {
 		e.string(value)
 	}
 	return e
+}
+
+// decodeStatus reads a contact's status alone, which stands near the front.
+func decodeStatus(key, value []byte) (campaign.ContactStatus, error) {
+	d := newDecoder(value)
+	d.statistics()
+	_ = d.bytes() // the address
+	status := campaign.ContactStatus(d.string())
+	if d.bad {
+		return "", damaged(contactsBucket, key, errValue)
+	}
+	return status, nil
 }
 
 func decodeContact(key, value []byte) (campaign.Contact, error) {

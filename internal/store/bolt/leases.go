@@ -113,6 +113,12 @@ func (t *tx) stillHas(id string, status campaign.Status) error {
 
 func (v *leaseValue) close() { v.Owner, v.DueAt, v.Closed = "", time.Time{}, true }
 
+// finish closes the lease of a chunk that the totals count as done.
+func (v *leaseValue) finish() {
+	v.close()
+	v.finished = true
+}
+
 // open makes the lease free and due, whoever had it; what that one wrote last
 // is not recognised any more, so it sees that it has lost the lease.
 func (v *leaseValue) open(dueAt time.Time) {

@@ -57,8 +57,7 @@ func (t *tx) eraseRow(key store.LeaseKey, index int) error {
 		if !there {
 			continue
 		}
-		row.Address, row.Reply, row.MessageID = "", "", ""
-		rows[index] = row
+		rows[index] = store.Nameless(row)
 		sorted := slices.SortedFunc(maps.Values(rows), func(a, b campaign.Delivery) int { return a.Index - b.Index })
 		changed[string(k)] = encodeDeliveries(sorted)
 	}
@@ -70,31 +69,37 @@ func (t *tx) eraseRow(key store.LeaseKey, index int) error {
 	return nil
 }
 
+// EraseAddress implements store.Persons.
+func (s *Store) EraseAddress(ctx context.Context, campaignID, key string) error {
+	_, err := s.changeCampaign(ctx, campaignID, func(_ *tx, v *campaignValue) (named bool, err error) {
+		v.Campaign.Audience.Addresses, named = store.WithoutAddress(v.Campaign.Audience.Addresses, key)
+		return named, nil
+	})
+	return err
+}
+
 // EraseAddresses implements store.Persons.
 func (s *Store) EraseAddresses(ctx context.Context, campaignID string) error {
 	_, err := s.changeCampaign(ctx, campaignID, func(t *tx, v *campaignValue) (bool, error) {
-		if len(v.Campaign.Audience.Addresses) == 0 {
+		c := &v.Campaign
+		if len(c.Audience.Addresses) == 0 {
 			return false, nil
 		}
 		control, err := t.lease(store.LeaseKey{CampaignID: campaignID})
 		if err != nil {
 			return false, err
 		}
-		if !control.Freeze.Final {
-			return false, errNotFinal()
+		if !control.Freeze.Final && c.Status != campaign.StatusCancelled && c.ExpiredAt.IsZero() {
+			return false, campaign.Errorf(campaign.CodeConflict, "the campaign's audience is not final")
 		}
-		v.Campaign.Audience.Addresses = nil
+		c.Audience.Addresses = nil
 		return true, nil
 	})
 	return err
 }
 
-func errNotFinal() error {
-	return campaign.Errorf(campaign.CodeConflict, "the campaign's audience is not final")
-}
-
 // Expire implements store.Persons.
-func (s *Store) Expire(ctx context.Context, campaignID string, at time.Time) error {
+func (s *Store) Expire(ctx context.Context, campaignID string, finishedBefore, at time.Time) error {
 	_, err := s.changeCampaign(ctx, campaignID, func(_ *tx, v *campaignValue) (bool, error) {
 		c := &v.Campaign
 		switch {
@@ -102,6 +107,8 @@ func (s *Store) Expire(ctx context.Context, campaignID string, at time.Time) err
 			return false, nil
 		case !c.Status.Ended():
 			return false, campaign.Errorf(campaign.CodeConflict, "the campaign is %s and has not ended", c.Status)
+		case !c.FinishedAt.Before(finishedBefore):
+			return false, campaign.Errorf(campaign.CodeConflict, "the campaign ended too short a time ago")
 		}
 		c.ExpiredAt = milliseconds(at)
 		return true, nil

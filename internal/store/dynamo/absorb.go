@@ -31,7 +31,13 @@ func (s *Store) absorb(ctx context.Context, seen store.Lease, sent []campaign.De
 	if err := lease.setProgress(news.progress); err != nil {
 		return false, err
 	}
-	parts := append(append(link, s.rowParts(seen.Key, news.rows)...),
+	// Whoever is erased behind this has changed the lease.
+	packed, err := s.GetAudience(ctx, seen.Key)
+	if err != nil && campaign.CodeOf(err) != campaign.CodeNotFound {
+		return false, err
+	}
+	rows := store.WithoutErased(packed, news.rows)
+	parts := append(append(link, s.rowParts(seen.Key, rows)...),
 		s.tally(news.counts).part(s.work, totalsKey(seen.Key)),
 		lease.part(s.work, leaseItemKey(seen.Key)))
 	refused, err := s.transact(ctx, s.work, parts...)

@@ -42,12 +42,9 @@ func (s *Store) getItem(ctx context.Context, table string, key item) (it item, f
 // readCampaign reads a campaign with its audience.
 func (s *Store) readCampaign(ctx context.Context, it item) (campaign.Campaign, error) {
 	c := campaignOf(it)
-	packed := octets(it[attrAudience])
-	if text(it[attrAudience]) != "" {
-		var err error
-		if packed, err = s.GetContent(ctx, c.ID, contentAudience); err != nil {
-			return campaign.Campaign{}, err
-		}
+	packed, err := s.packedSelection(ctx, it)
+	if err != nil {
+		return campaign.Campaign{}, err
 	}
 	var audience selection
 	if err := unpack(packed, &audience); err != nil {
@@ -55,6 +52,15 @@ func (s *Store) readCampaign(ctx context.Context, it item) (campaign.Campaign, e
 	}
 	c.Audience = campaign.Selection(audience)
 	return c, nil
+}
+
+// packedSelection gives a campaign's selection as it is stored, in the item or
+// as content.
+func (s *Store) packedSelection(ctx context.Context, it item) ([]byte, error) {
+	if text(it[attrAudience]) != "" {
+		return s.GetContent(ctx, text(it[attrCampaignID]), contentAudience)
+	}
+	return octets(it[attrAudience]), nil
 }
 
 func damaged(err error, what string) error {

@@ -73,13 +73,18 @@ func (s *Store) Checkpoint(ctx context.Context, held store.Lease, cp store.Check
 		return store.Lease{}, err
 	}
 	parts = append(parts, s.rowParts(held.Key, cp.Deliveries)...)
-	if counts := countTerminal(cp.Deliveries); len(counts) > 0 {
-		parts = append(parts, s.tally(counts).part(s.work, totalsKey(held.Key)))
+	then := held
+	counts := countTerminal(cp.Deliveries)
+	tally := s.tally(counts)
+	if cp.Finish {
+		then = w.finish(tally)
+	}
+	if len(counts) > 0 || cp.Finish {
+		parts = append(parts, tally.part(s.work, totalsKey(held.Key)))
 	}
 	if len(parts) == 0 {
 		return s.writeLease(ctx, w)
 	}
-	then := held
 	then.Progress = asStored(progress)
 	return s.transactLease(ctx, w, then, parts...)
 }

@@ -1,6 +1,7 @@
 package dynamo
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -30,7 +31,7 @@ func contactKey(key string) item { return item{attrEmail: str(key)} }
 func contactOf(it item) campaign.Contact {
 	c := campaign.Contact{
 		Address: text(it[attrAddress]), Fields: map[string]string{},
-		Tags: texts(it[attrTags]), Status: campaign.ContactStatus(text(it[attrStatus])),
+		Tags: texts(it[attrTags]), Status: contactStatus(it),
 		CreatedAt: moment(it[attrCreatedAt]), UpdatedAt: moment(it[attrUpdatedAt]),
 		EmailCount: integer(it[attrEmailCount]), LastEmailSent: moment(it[attrLastEmailSent]),
 		LastCampaign: text(it[attrLastCampaign]),
@@ -38,15 +39,17 @@ func contactOf(it item) campaign.Contact {
 	if c.Address == "" {
 		c.Address = text(it[attrEmail])
 	}
-	if c.Status == "" {
-		c.Status = campaign.ContactActive
-	}
 	for name, value := range it {
 		if isField(name, value) {
 			c.Fields[name] = text(value)
 		}
 	}
 	return c
+}
+
+// contactStatus is active where another program has set none.
+func contactStatus(it item) campaign.ContactStatus {
+	return campaign.ContactStatus(cmp.Or(text(it[attrStatus]), string(campaign.ContactActive)))
 }
 
 // isField says whether an attribute is a field of the caller's. Lists, maps,

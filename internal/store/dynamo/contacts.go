@@ -195,37 +195,55 @@ func (s *Store) ListContacts(ctx context.Context, cursor string, limit int) ([]c
 			return nil, "", err
 		}
 	}
-	contacts, last, err := s.scanContacts(ctx, after, limit)
-	if err != nil || last == "" {
-		return contacts, "", err
-	}
-	return contacts, listingContacts.cursorTo(last), nil
-}
-
-// ContactsAfter implements store.Contacts by a Scan too, which is charged by
-// what the contacts measure together, and not by each.
-func (s *Store) ContactsAfter(ctx context.Context, key string, limit int) ([]campaign.Contact, error) {
-	contacts, _, err := s.scanContacts(ctx, key, limit)
-	return contacts, err
-}
-
-// scanContacts gives a page of the contacts behind a key, "" for the first
-// page, and the last key that was looked at, "" at the end.
-func (s *Store) scanContacts(ctx context.Context, after string, limit int) (contacts []campaign.Contact, last string, err error) {
-	in := &dynamodb.ScanInput{TableName: aws.String(s.contacts), ConsistentRead: aws.Bool(true), Limit: clamp(limit)}
-	if after != "" {
-		in.ExclusiveStartKey = contactKey(after)
-	}
-	out, err := s.db.Scan(ctx, in)
+	out, err := s.scanContacts(ctx, s.contactsAfter(after, limit))
 	if err != nil {
-		return nil, "", call{opScan, s.contacts}.fail(ctx, err)
+		return nil, "", err
 	}
+	var contacts []campaign.Contact
 	for _, it := range out.Items {
 		if hasOwnKey(it) {
 			contacts = append(contacts, contactOf(it))
 		}
 	}
-	return contacts, text(out.LastEvaluatedKey[attrEmail]), nil
+	if len(out.LastEvaluatedKey) == 0 {
+		return contacts, "", nil
+	}
+	return contacts, listingContacts.cursorTo(text(out.LastEvaluatedKey[attrEmail])), nil
+}
+
+// StatusesAfter implements store.Contacts by a Scan too, which is charged by
+// what the contacts measure together, and not by each.
+func (s *Store) StatusesAfter(ctx context.Context, key string, limit int) (map[string]campaign.ContactStatus, error) {
+	in := s.contactsAfter(key, limit)
+	in.ProjectionExpression = aws.String("#key,#status")
+	in.ExpressionAttributeNames = map[string]string{"#key": attrEmail, "#status": attrStatus}
+	out, err := s.scanContacts(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	statuses := make(map[string]campaign.ContactStatus, len(out.Items))
+	for _, it := range out.Items {
+		statuses[text(it[attrEmail])] = contactStatus(it)
+	}
+	return statuses, nil
+}
+
+// contactsAfter asks for a page of the contacts behind a key, "" for the first
+// page.
+func (s *Store) contactsAfter(key string, limit int) *dynamodb.ScanInput {
+	in := &dynamodb.ScanInput{TableName: aws.String(s.contacts), ConsistentRead: aws.Bool(true), Limit: clamp(limit)}
+	if key != "" {
+		in.ExclusiveStartKey = contactKey(key)
+	}
+	return in
+}
+
+func (s *Store) scanContacts(ctx context.Context, in *dynamodb.ScanInput) (*dynamodb.ScanOutput, error) {
+	out, err := s.db.Scan(ctx, in)
+	if err != nil {
+		return nil, call{opScan, s.contacts}.fail(ctx, err)
+	}
+	return out, nil
 }
 
 // clamp makes DynamoDB's kind of limit; a page ends at 1 MB anyway.

@@ -14,6 +14,9 @@ import (
 // pieceOctets keeps a piece with its keys below the 400 KB of an item.
 const pieceOctets = 390_000
 
+// pieceData is the attribute of a piece's octets.
+const pieceData = "b"
+
 // contentAudience names the content that holds a large selection. Digests are
 // hexadecimal, so none is called so.
 const contentAudience = "audience"
@@ -59,7 +62,7 @@ func (s *Store) putContent(ctx context.Context, campaignID string, content map[s
 	pieces := manifestOf(content).pieces(content)
 	return forEach(ctx, len(pieces), func(ctx context.Context, i int) error {
 		it := pieces[i].key(campaignID)
-		it["n"], it["b"] = num(pieces[i].of), bin(pieces[i].data)
+		it["n"], it[pieceData] = num(pieces[i].of), bin(pieces[i].data)
 		_, err := s.db.PutItem(ctx, &dynamodb.PutItemInput{TableName: aws.String(s.work), Item: it})
 		if err != nil {
 			return call{opPut, s.work}.fail(ctx, err)
@@ -89,10 +92,10 @@ func (s *Store) GetContent(ctx context.Context, campaignID, content string) ([]b
 		return nil, err
 	}
 	parts := make([][]byte, max(1, integer(first["n"])))
-	parts[0] = octets(first["b"])
+	parts[0] = octets(first[pieceData])
 	err = forEach(ctx, len(parts)-1, func(ctx context.Context, i int) error {
 		it, err := s.getPiece(ctx, campaignID, piece{content: content, number: i + 1})
-		parts[i+1] = octets(it["b"])
+		parts[i+1] = octets(it[pieceData])
 		return err
 	})
 	if err != nil {

@@ -56,11 +56,7 @@ func rowOf(it item) campaign.Delivery {
 func (s *Store) rowParts(key store.LeaseKey, deliveries []campaign.Delivery) []types.TransactWriteItem {
 	parts := make([]types.TransactWriteItem, len(deliveries))
 	for i, d := range deliveries {
-		row := rowItem(key, d)
-		if s.rowsFor > 0 {
-			row[TTLAttribute] = num(d.UpdatedAt.Add(s.rowsFor).Unix())
-		}
-		parts[i] = putPart(s.deliveries, row, "")
+		parts[i] = putPart(s.deliveries, rowItem(key, d), "")
 	}
 	return parts
 }

@@ -16,11 +16,17 @@ func (s *Store) FinishChunk(ctx context.Context, held store.Lease) (store.Lease,
 	if err != nil {
 		return store.Lease{}, err
 	}
+	counts := newTally(s.now())
+	return s.transactLease(ctx, w, w.finish(counts), counts.part(s.work, totalsKey(held.Key)))
+}
+
+// finish closes the lease of a chunk, counts it as done, and gives the lease
+// as it is then.
+func (w leaseWrite) finish(counts *update) store.Lease {
 	w.close()
 	w.set(attrDone, boolean(true))
-	counts := newTally(s.now())
 	counts.add(totalsDone, 1)
-	return s.transactLease(ctx, w, w.closed(), counts.part(s.work, totalsKey(held.Key)))
+	return w.closed()
 }
 
 // CountSent implements store.Work, contact by contact, each under a condition

@@ -69,77 +69,144 @@ func (s *Store) erasedAlready(ctx context.Context, seen store.Lease, e store.Era
 	return store.Lease{}, errChanged(seen.Key)
 }
 
-// EraseAddresses implements store.Persons. A selection that is kept as content
-// is replaced there; it is one piece, for a request has 1,000 addresses at most.
+// EraseAddress implements store.Persons.
+func (s *Store) EraseAddress(ctx context.Context, campaignID, key string) error {
+	return s.changeAddresses(ctx, campaignID, func(c campaign.Campaign) ([]string, bool, error) {
+		rest, named := store.WithoutAddress(c.Audience.Addresses, key)
+		return rest, named, nil
+	})
+}
+
+// EraseAddresses implements store.Persons. What allows it stays so for ever.
 func (s *Store) EraseAddresses(ctx context.Context, campaignID string) error {
-	it, found, err := s.getItem(ctx, s.campaigns, campaignKey(campaignID))
-	if err == nil && !found {
-		err = noCampaign()
+	return s.changeAddresses(ctx, campaignID, func(c campaign.Campaign) ([]string, bool, error) {
+		if len(c.Audience.Addresses) == 0 || c.Status == campaign.StatusCancelled || !c.ExpiredAt.IsZero() {
+			return nil, len(c.Audience.Addresses) > 0, nil
+		}
+		control, err := s.GetLease(ctx, store.LeaseKey{CampaignID: campaignID})
+		if err == nil && !control.Freeze.Final {
+			err = campaign.Errorf(campaign.CodeConflict, "the campaign's audience is not final")
+		}
+		return nil, true, err
+	})
+}
+
+// changeAddresses replaces the addresses of a campaign's selection, unless
+// change says that there is nothing to change, under the condition that the
+// selection is as it was read.
+func (s *Store) changeAddresses(ctx context.Context, id string, change func(campaign.Campaign) (addresses []string, changed bool, err error)) error {
+	return s.untilUnchanged(ctx, id, func(it item) (bool, error) {
+		packed, err := s.packedSelection(ctx, it)
+		if err != nil {
+			return false, err
+		}
+		c, err := s.readCampaign(ctx, it)
+		if err != nil {
+			return false, err
+		}
+		addresses, changed, err := change(c)
+		if err != nil || !changed {
+			return err == nil, err
+		}
+		then, err := pack(selection{Tags: c.Audience.Tags, Addresses: addresses})
+		if err != nil {
+			return false, campaign.Wrap(campaign.CodeInternal, err, "a selection cannot be packed")
+		}
+		return s.replaceSelection(ctx, it, packed, then)
+	})
+}
+
+// untilUnchanged reads a campaign's item and calls write with it, again and
+// again until write says that nobody else's write has come between.
+func (s *Store) untilUnchanged(ctx context.Context, id string, write func(item) (still bool, err error)) error {
+	if id == "" {
+		return noCampaign()
 	}
-	if err != nil {
-		return err
+	for wait := newBackoff(); ; {
+		it, found, err := s.getItem(ctx, s.campaigns, campaignKey(id))
+		if err == nil && !found {
+			err = noCampaign()
+		}
+		if err != nil {
+			return err
+		}
+		if still, err := write(it); still || err != nil {
+			return err
+		}
+		restless := campaign.Errorf(campaign.CodeUnavailable, "campaign %s changes all the time", id)
+		if err := wait.next(ctx, restless); err != nil {
+			return call{opUpdate, s.campaigns}.fail(ctx, err)
+		}
 	}
-	c, err := s.readCampaign(ctx, it)
-	if err != nil || len(c.Audience.Addresses) == 0 {
-		return err
-	}
-	control, err := s.GetLease(ctx, store.LeaseKey{CampaignID: campaignID})
-	if err != nil {
-		return err
-	}
-	if !control.Freeze.Final {
-		return campaign.Errorf(campaign.CodeConflict, "the campaign's audience is not final")
-	}
-	packed, err := pack(selection{Tags: c.Audience.Tags})
-	if err != nil {
-		return campaign.Wrap(campaign.CodeInternal, err, "a selection cannot be packed")
-	}
-	if text(it[attrAudience]) != "" {
-		return s.putContent(ctx, campaignID, map[string][]byte{contentAudience: packed})
-	}
+}
+
+// replaceSelection stores a selection in the place of the one that was seen. As
+// content it is one piece, for a request has 1,000 addresses at most.
+func (s *Store) replaceSelection(ctx context.Context, it item, seen, then []byte) (still bool, err error) {
 	u := newUpdate()
-	u.require("attribute_exists(%s)", attrCampaignID)
-	u.set(attrAudience, bin(packed))
-	_, err = s.db.UpdateItem(ctx, u.input(s.campaigns, campaignKey(campaignID)))
-	if err != nil {
-		return call{opUpdate, s.campaigns}.fail(ctx, err)
+	if text(it[attrAudience]) != "" {
+		key := piece{content: contentAudience}.key(text(it[attrCampaignID]))
+		u.require("%s=%s", pieceData, bin(seen))
+		u.set(pieceData, bin(then))
+		return s.updated(ctx, s.work, key, u)
 	}
-	return nil
+	u.require("%s=%s", attrAudience, bin(seen))
+	u.set(attrAudience, bin(then))
+	return s.updated(ctx, s.campaigns, campaignKey(text(it[attrCampaignID])), u)
+}
+
+// updated makes an update and says whether its condition held.
+func (s *Store) updated(ctx context.Context, table string, key item, u *update) (bool, error) {
+	_, err := s.db.UpdateItem(ctx, u.input(table, key))
+	if _, failed := conditionFailed(err); failed {
+		return false, nil
+	}
+	if err != nil {
+		return false, call{opUpdate, table}.fail(ctx, err)
+	}
+	return true, nil
 }
 
 // Expire implements store.Persons.
-func (s *Store) Expire(ctx context.Context, campaignID string, at time.Time) error {
-	if campaignID == "" {
-		return noCampaign()
-	}
-	u := newUpdate()
-	u.require("attribute_exists(%s)", attrCampaignID)
-	u.require("%s IN (%s,%s,%s)", attrStatus, str(string(campaign.StatusCompleted)), str(string(campaign.StatusFailed)), str(string(campaign.StatusCancelled)))
-	u.setOnce(attrExpiredAt, when(at))
-	_, err := s.db.UpdateItem(ctx, u.input(s.campaigns, campaignKey(campaignID)))
-	old, failed := conditionFailed(err)
-	switch {
-	case failed && len(old) == 0:
-		return noCampaign()
-	case failed:
-		return campaign.Errorf(campaign.CodeConflict, "the campaign is %s and has not ended", text(old[attrStatus]))
-	case err != nil:
-		return call{opUpdate, s.campaigns}.fail(ctx, err)
-	}
-	return nil
+func (s *Store) Expire(ctx context.Context, campaignID string, finishedBefore, at time.Time) error {
+	return s.untilUnchanged(ctx, campaignID, func(it item) (bool, error) {
+		c := campaignOf(it)
+		switch {
+		case !c.ExpiredAt.IsZero():
+			return true, nil
+		case !c.Status.Ended():
+			return false, campaign.Errorf(campaign.CodeConflict, "the campaign is %s and has not ended", c.Status)
+		case !c.FinishedAt.Before(finishedBefore):
+			return false, campaign.Errorf(campaign.CodeConflict, "the campaign ended too short a time ago")
+		}
+		u := newUpdate()
+		u.require("%s=%s", attrStatus, it[attrStatus])
+		if finished, is := it[attrFinishedAt]; is {
+			u.require("%s=%s", attrFinishedAt, finished)
+		}
+		u.setOnce(attrExpiredAt, when(at))
+		return s.updated(ctx, s.campaigns, campaignKey(campaignID), u)
+	})
 }
 
-// EraseChunk implements store.Persons. Rows that DynamoDB deletes by itself
-// (TTLAttribute) are left to it, for that costs nothing.
+// EraseChunk implements store.Persons: the audience, then the version of the
+// lease, then the rows, one write unit each. An Absorb that has read the
+// audience fails by the version, or has written its rows before they are read
+// here.
 func (s *Store) EraseChunk(ctx context.Context, key store.LeaseKey) error {
 	audience := &dynamodb.DeleteItemInput{TableName: aws.String(s.work), Key: workKey(chunkID(key), skAudience)}
 	if _, err := s.db.DeleteItem(ctx, audience); err != nil {
 		return call{opDelete, s.work}.fail(ctx, err)
 	}
+	u := newUpdate()
+	u.require("attribute_exists(%s)", attrVersion)
+	u.add(attrVersion, 1)
+	if _, err := s.updated(ctx, s.work, leaseItemKey(key), u); err != nil {
+		return err
+	}
 	pages := dynamodb.NewQueryPaginator(s.db, &dynamodb.QueryInput{
 		TableName: aws.String(s.deliveries), ConsistentRead: aws.Bool(true),
 		KeyConditionExpression:    aws.String("chunk=:chunk"),
-		FilterExpression:          aws.String("attribute_not_exists(" + TTLAttribute + ")"),
 		ProjectionExpression:      aws.String(rowIndex),
 		ExpressionAttributeValues: item{":chunk": str(chunkID(key))},
 	})

@@ -29,9 +29,6 @@ type Config struct {
 	CreateTables bool
 	// Registerer takes the metrics of the client that Open makes; nil for none.
 	Registerer prometheus.Registerer
-	// RowsFor is how long behind its writing DynamoDB is to delete a delivery's
-	// row (TTL); 0 for never.
-	RowsFor time.Duration
 	// Now is the clock behind idempotency records and the times of totals;
 	// nil for time.Now.
 	Now func() time.Time
@@ -42,7 +39,6 @@ type Store struct {
 	db        *dynamodb.Client
 	closeIdle func() // nothing where the client was given
 	now       func() time.Time
-	rowsFor   time.Duration
 
 	prefix                                string
 	contacts, campaigns, deliveries, work string
@@ -69,7 +65,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 // attach makes a store that has not been in touch with its tables.
 func attach(ctx context.Context, c Config) (*Store, error) {
 	s := &Store{
-		db: c.Client, now: c.Now, rowsFor: c.RowsFor, prefix: c.TablePrefix,
+		db: c.Client, now: c.Now, prefix: c.TablePrefix,
 		contacts: c.TablePrefix + TableContacts, campaigns: c.TablePrefix + TableCampaigns,
 		deliveries: c.TablePrefix + TableDeliveries, work: c.TablePrefix + TableWork,
 		due: newDueCursors(), closeIdle: func() {},

@@ -22,8 +22,8 @@ const (
 	// IndexDue is the sparse index of EmailWork: leases that are not closed,
 	// by due time.
 	IndexDue = "due"
-	// TTLAttribute of EmailWork and EmailDeliveries holds Unix seconds after
-	// which DynamoDB may delete an item.
+	// TTLAttribute of EmailWork holds Unix seconds after which DynamoDB may
+	// delete an item.
 	TTLAttribute = "expires_at"
 )
 
@@ -34,8 +34,8 @@ const howToMake = "make it with terraform apply, or for local use set CREATE_TAB
 const readyWithin = 2 * time.Minute
 
 // Tables defines the tables, as Open with CreateTables makes them and as
-// infrastructure code has to. EmailWork and EmailDeliveries need TTL on
-// TTLAttribute besides, which CreateTable cannot say.
+// infrastructure code has to. EmailWork needs TTL on TTLAttribute besides,
+// which CreateTable cannot say.
 func Tables(prefix string) []dynamodb.CreateTableInput {
 	return []dynamodb.CreateTableInput{
 		table(prefix+TableContacts, partition("email")),
@@ -102,12 +102,7 @@ func (s *Store) createTables(ctx context.Context) error {
 			return err
 		}
 	}
-	for _, name := range []string{s.work, s.deliveries} {
-		if err := s.enableTTL(ctx, name); err != nil {
-			return err
-		}
-	}
-	return nil
+	return s.enableTTL(ctx)
 }
 
 func (s *Store) createTable(ctx context.Context, in *dynamodb.CreateTableInput) error {
@@ -139,12 +134,12 @@ func (s *Store) awaitTable(ctx context.Context, name string) error {
 // enableTTL leaves it alone when it is on already: DynamoDB refuses to enable
 // it twice, with the same error code as for nonsense, so after a refusal the
 // state decides.
-func (s *Store) enableTTL(ctx context.Context, table string) error {
-	if on, err := s.hasTTL(ctx, table); on || err != nil {
+func (s *Store) enableTTL(ctx context.Context) error {
+	if on, err := s.hasTTL(ctx); on || err != nil {
 		return err
 	}
 	_, err := s.db.UpdateTimeToLive(ctx, &dynamodb.UpdateTimeToLiveInput{
-		TableName: aws.String(table),
+		TableName: aws.String(s.work),
 		TimeToLiveSpecification: &types.TimeToLiveSpecification{
 			AttributeName: aws.String(TTLAttribute), Enabled: aws.Bool(true),
 		},
@@ -152,16 +147,16 @@ func (s *Store) enableTTL(ctx context.Context, table string) error {
 	if err == nil {
 		return nil
 	}
-	if on, again := s.hasTTL(ctx, table); on && again == nil {
+	if on, again := s.hasTTL(ctx); on && again == nil {
 		return nil
 	}
-	return call{"UpdateTimeToLive", table}.fail(ctx, err)
+	return call{"UpdateTimeToLive", s.work}.fail(ctx, err)
 }
 
-func (s *Store) hasTTL(ctx context.Context, table string) (bool, error) {
-	out, err := s.db.DescribeTimeToLive(ctx, &dynamodb.DescribeTimeToLiveInput{TableName: aws.String(table)})
+func (s *Store) hasTTL(ctx context.Context) (bool, error) {
+	out, err := s.db.DescribeTimeToLive(ctx, &dynamodb.DescribeTimeToLiveInput{TableName: aws.String(s.work)})
 	if err != nil {
-		return false, call{"DescribeTimeToLive", table}.fail(ctx, err)
+		return false, call{"DescribeTimeToLive", s.work}.fail(ctx, err)
 	}
 	status := out.TimeToLiveDescription.TimeToLiveStatus
 	return status == types.TimeToLiveStatusEnabled || status == types.TimeToLiveStatusEnabling, nil

@@ -19,6 +19,7 @@ func absorbTests() []test {
 		{"absorb/the holder's write is still recognised", testAbsorbHidesNothing},
 		{"absorb/97 rows", testAbsorbFull},
 		{"absorb/nothing there", testAbsorbNothing},
+		{"absorb/who is erased", testAbsorbErased},
 		{"absorb/concurrent", testAbsorbRace},
 	}
 }
@@ -248,6 +249,44 @@ func testAbsorbNothing(k kit) {
 	k.fails(k.s.Absorb(k.Context(), key, []campaign.Delivery{k.late(0)}), campaign.CodeNotFound, "Absorb into no chunk")
 	k.same(k.lease(control.Key), control, "the control lease")
 	k.same(k.tallied(control.Key.CampaignID), campaign.Totals{Total: 1, Chunks: 1, UpdatedAt: k.at}, "totals")
+}
+
+// testAbsorbErased: a message that was acknowledged under a lost lease names
+// nobody who was erased in between, by himself or with all others.
+func testAbsorbErased(k kit) {
+	audience := campaign.Audience{Recipients: []campaign.Recipient{{Address: "a@example.org"}, {Address: "b@example.org"}, {Address: "c@example.org"}}}
+	c := k.start()
+	key := store.LeaseKey{CampaignID: c.ID, Number: 1}
+	_, err := k.s.AddChunk(k.Context(), k.hold(store.LeaseKey{CampaignID: c.ID}), store.Chunk{Size: 3, Packed: audience.Pack(), DueAt: k.at}, "c")
+	k.ok(err, "AddChunk")
+	k.transition(c.ID, store.Transition{To: campaign.StatusCancelled, At: k.later(40)})
+	closed, err := k.s.CloseLease(k.Context(), k.hold(key), campaign.StatusCancelled)
+	k.ok(err, "CloseLease")
+	k.erase(closed, store.Erasure{Index: 1, Packed: audience.Without(1).Pack()})
+	nameless := func(index int) campaign.Delivery {
+		d := k.late(index)
+		d.Address, d.Reply, d.MessageID = "", "", ""
+		return d
+	}
+	k.absorb(key, 0, 1)
+	k.same(k.deliveries(key), []campaign.Delivery{k.late(0), nameless(1)}, "rows of one who is there and one who is erased")
+
+	k.ok(k.s.Expire(k.Context(), c.ID, k.later(1000), k.later(1000)), "Expire")
+	k.ok(k.s.EraseChunk(k.Context(), key), "EraseChunk")
+	k.absorb(key, 2)
+	k.same(k.deliveries(key), []campaign.Delivery{nameless(2)}, "rows of an erased chunk")
+	k.ok(k.s.EraseChunk(k.Context(), key), "EraseChunk")
+	k.same(len(k.deliveries(key)), 0, "rows of a chunk that is erased again")
+
+	var told [][]byte
+	links, err := k.s.AuditLinks(k.Context(), key, 0, 10)
+	k.ok(err, "AuditLinks")
+	for _, link := range links {
+		told = append(told, link.Payload)
+	}
+	k.same(told, [][]byte{
+		campaign.EncodeResults([]campaign.Delivery{k.late(0), k.late(1)}), campaign.EncodeResults([]campaign.Delivery{k.late(2)}),
+	}, "the audit trail")
 }
 
 // testAbsorbRace lets a holder record failures while former holders absorb

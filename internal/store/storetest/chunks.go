@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"postern/internal/campaign"
 	"postern/internal/store"
@@ -23,6 +24,7 @@ func chunkTests() []test {
 		{"checkpoint/whole chunk deferred", testAllDeferred},
 		{"checkpoint/concurrent chunks add up", testConcurrentChunks},
 		{"finish/closed and done", testFinishChunk},
+		{"finish/with the last results", testLastCheckpoint},
 	}
 }
 
@@ -54,6 +56,14 @@ func (k kit) checkpoint(size, from, to int, state campaign.DeliveryState) store.
 	for i := from; i < to; i++ {
 		cp.Deliveries = append(cp.Deliveries, k.delivery(i, state))
 	}
+	return cp
+}
+
+// lastCheckpoint gives one for a chunk of size recipients, of which those from
+// an index on have the state, that finishes the chunk.
+func (k kit) lastCheckpoint(size, from int, state campaign.DeliveryState) store.Checkpoint {
+	cp := k.checkpoint(size, from, size, state)
+	cp.Finish = true
 	return cp
 }
 
@@ -272,6 +282,42 @@ func testConcurrentChunks(k kit) {
 			k.Fatalf("chunk %d has %d deliveries, want %d", n+1, len(rows), size)
 		}
 	}
+}
+
+// testLastCheckpoint finishes chunks with their last results, or with none.
+func testLastCheckpoint(k kit) {
+	held, err := k.s.Checkpoint(k.Context(), k.chunk(6), k.checkpoint(6, 0, 4, campaign.DeliverySent))
+	k.ok(err, "Checkpoint")
+	cp := k.lastCheckpoint(6, 4, campaign.DeliverySent)
+	want := next(held)
+	want.Owner, want.Closed, want.DueAt = "", true, time.Time{}
+	want.Progress = cp.Progress
+	for _, what := range []string{"Checkpoint", "the same Checkpoint again"} {
+		closed, err := k.s.Checkpoint(k.Context(), held, cp)
+		k.ok(err, what)
+		closed.Progress.Chain = campaign.Chain{}
+		k.same(closed, want, "the lease that "+what+" returned")
+	}
+	if stored := k.lease(held.Key); !stored.Closed || stored.Progress.Chain.Links != 2 {
+		k.Fatalf("the finished chunk is %+v", stored)
+	}
+	if rows := k.deliveries(held.Key); len(rows) != 6 {
+		k.Fatalf("%d deliveries of 6", len(rows))
+	}
+	k.same(k.tallied(held.Key.CampaignID), campaign.Totals{Total: 6, Sent: 6, Chunks: 1, ChunksDone: 1, UpdatedAt: k.at}, "totals")
+	other := cp
+	other.Finish = false
+	_, err = k.s.Checkpoint(k.Context(), held, other)
+	k.fails(err, campaign.CodeConflict, "the same Checkpoint that does not finish")
+
+	held = k.chunk(1)
+	k.absorb(held.Key, 0)
+	closed, err := k.s.Checkpoint(k.Context(), k.lease(held.Key), store.Checkpoint{Progress: k.lease(held.Key).Progress, Finish: true})
+	k.ok(err, "Checkpoint without results that finishes")
+	if !closed.Closed {
+		k.Fatalf("the finished chunk is %+v", closed)
+	}
+	k.same(k.tallied(held.Key.CampaignID), campaign.Totals{Total: 1, Sent: 1, Chunks: 1, ChunksDone: 1, UpdatedAt: k.at}, "totals")
 }
 
 func testFinishChunk(k kit) {

@@ -26,7 +26,7 @@ func contactTests() []test {
 		{"contacts/concurrent changes of one", testConcurrentChanges},
 		{"contacts/list everybody once", testListContacts},
 		{"contacts/list while others come and go", testListChanging},
-		{"contacts/those behind a key", testContactsAfter},
+		{"contacts/those behind a key", testStatusesAfter},
 		{"contacts/forged cursor", testForgedContactCursor},
 	}
 }

@@ -29,7 +29,7 @@ func testEndedContext(k kit) {
 	errs["UpsertContacts"] = k.s.UpsertContacts(ctx, []campaign.ContactChange{{Address: k.address(1)}}, k.at)
 	_, errs["GetContacts"] = k.s.GetContacts(ctx, []string{"a@example.org"})
 	_, _, errs["ListContacts"] = k.s.ListContacts(ctx, "", 1)
-	_, errs["ContactsAfter"] = k.s.ContactsAfter(ctx, "a@example.org", 1)
+	_, errs["StatusesAfter"] = k.s.StatusesAfter(ctx, "a@example.org", 1)
 	_, errs["DueLeases"] = k.s.DueLeases(ctx, k.at, 1)
 	_, errs["GetLease"] = k.s.GetLease(ctx, held.Key)
 	_, errs["RenewLease"] = k.s.RenewLease(ctx, held)

@@ -170,6 +170,9 @@ func (k kit) chunkCalls() []call {
 		call{"Checkpoint", func(ctx context.Context, held store.Lease) (store.Lease, error) {
 			return k.s.Checkpoint(ctx, held, k.checkpoint(10, 0, 4, campaign.DeliverySent))
 		}},
+		call{"Checkpoint that finishes", func(ctx context.Context, held store.Lease) (store.Lease, error) {
+			return k.s.Checkpoint(ctx, held, k.lastCheckpoint(10, 6, campaign.DeliveryFailed))
+		}},
 		call{"FinishChunk", k.s.FinishChunk})
 }
 

@@ -3,7 +3,7 @@ package storetest
 import (
 	"context"
 	"encoding/base64"
-	"slices"
+	"maps"
 	"strings"
 
 	"postern/internal/campaign"
@@ -87,9 +87,9 @@ func testListChanging(k kit) {
 	k.same(seen, stay, "contacts that were there all the time, and how often each was listed")
 }
 
-// testContactsAfter finds the place of a key in the listing, also when nobody
+// testStatusesAfter finds the place of a key in the listing, also when nobody
 // stands there any more.
-func testContactsAfter(k kit) {
+func testStatusesAfter(k kit) {
 	const people = 30
 	k.people(people)
 	var order []string
@@ -102,27 +102,36 @@ func testContactsAfter(k kit) {
 	if len(order) != people {
 		k.Fatalf("%d contacts are listed of %d", len(order), people)
 	}
-	after := func(key string, limit int) (mine []string) {
+	after := func(key string, limit int) map[string]campaign.ContactStatus {
 		k.Helper()
-		page, err := k.s.ContactsAfter(k.Context(), key, limit)
-		k.ok(err, "ContactsAfter")
-		if len(page) > limit {
-			k.Fatalf("a page of %d, the limit is %d", len(page), limit)
+		statuses, err := k.s.StatusesAfter(k.Context(), key, limit)
+		k.ok(err, "StatusesAfter")
+		if len(statuses) > limit {
+			k.Fatalf("%d statuses, the limit is %d", len(statuses), limit)
 		}
-		for _, c := range page {
-			if strings.HasPrefix(c.Key(), k.prefix) {
-				mine = append(mine, c.Key())
-			}
+		maps.DeleteFunc(statuses, func(key string, _ campaign.ContactStatus) bool { return !strings.HasPrefix(key, k.prefix) })
+		return statuses
+	}
+	active := func(keys []string) map[string]campaign.ContactStatus {
+		statuses := map[string]campaign.ContactStatus{}
+		for _, key := range keys {
+			statuses[key] = campaign.ContactActive
 		}
-		return mine
+		return statuses
 	}
 	const all = 10_000
-	k.same(after(order[0], all), order[1:], "those behind the first one")
-	k.same(after(order[people-1], all), []string{}, "those behind the last one")
+	k.same(after(order[0], all), active(order[1:]), "those behind the first one")
+	k.same(after(order[people-1], all), active(nil), "those behind the last one")
 	k.ok(k.s.DeleteContact(k.Context(), order[9]), "DeleteContact")
-	k.same(after(order[9], all), order[10:], "those behind one who is gone")
-	if few := after(order[9], 5); len(few) > 5 || !slices.Equal(few, order[10:10+len(few)]) {
-		k.Fatalf("up to 5 behind one: %v, want them of %v", few, order[10:])
+	k.upsert(campaign.ContactChange{Address: order[12], Status: campaign.ContactBounced})
+	want := active(order[10:])
+	want[order[12]] = campaign.ContactBounced
+	k.same(after(order[9], all), want, "those behind one who is gone")
+	few := after(order[9], 5)
+	for i, key := range order[10:] {
+		if _, given := few[key]; given != (i < len(few)) {
+			k.Fatalf("up to 5 behind one: %v, want the first of %v", few, order[10:])
+		}
 	}
 }
 

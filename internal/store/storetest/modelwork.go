@@ -150,6 +150,11 @@ func (m *machine) checkpointAs(rt *rapid.T, l *modelLease, seen store.Lease, cp 
 				l.rows[d.Index] = d
 				m.totals.Count(d.State, 1)
 			}
+			if cp.Finish {
+				closed(now)
+				l.finished = true
+				m.totals.ChunksDone++
+			}
 		},
 	})
 }
@@ -231,6 +236,9 @@ func (m *machine) chunkToEnd(rt *rapid.T) {
 			m.settle(&cp, i, rapid.SampledFrom(terminalStates()).Draw(rt, "state"))
 		}
 	}
+	cp.Finish = rapid.Bool().Draw(rt, "at once")
 	m.checkpointAs(rt, l, l.now, cp)
-	m.finishAs(rt, l, l.now)
+	if !cp.Finish {
+		m.finishAs(rt, l, l.now)
+	}
 }

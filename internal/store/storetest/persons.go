@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"fmt"
+	"sync"
 	"time"
 
 	"postern/internal/campaign"
@@ -14,8 +15,11 @@ func personTests() []test {
 		{"persons/who has no row", testErasePending},
 		{"persons/while others write", testEraseRecipientStale},
 		{"persons/out of a selection", testEraseAddresses},
+		{"persons/one out of a selection", testEraseAddress},
+		{"persons/several out of a selection at once", testEraseAddressRace},
 		{"persons/out of a campaign that is over", testExpire},
 		{"persons/not out of one that goes on", testExpireRefused},
+		{"persons/not out of one that has ended since", testExpireLate},
 	}
 }
 
@@ -100,25 +104,92 @@ func testEraseRecipientStale(k kit) {
 	k.fails(err, campaign.CodeNotFound, "EraseRecipient of a chunk that is not there")
 }
 
-func testEraseAddresses(k kit) {
-	many := k.submission()
-	for n := range 900 { // more than a DynamoDB item of a campaign is to hold
-		many.Campaign.Audience.Addresses = append(many.Campaign.Audience.Addresses, fmt.Sprintf("%0240d@example.org", n))
+// selections gives campaigns with selections as small and as large as they may
+// be: 900 long addresses are more than a DynamoDB item of a campaign is to hold.
+func (k kit) selections() map[string]store.NewCampaign {
+	small, large := k.submission(), k.submission()
+	small.Campaign.Audience.Addresses = []string{"x@example.org", "Y@example.org"}
+	for n := range 900 {
+		large.Campaign.Audience.Addresses = append(large.Campaign.Audience.Addresses, fmt.Sprintf("%0240d@example.org", n))
 	}
-	for what, n := range map[string]store.NewCampaign{"a small selection": k.submission(), "a large selection": many} {
-		c := k.create(n)
-		k.fails(k.s.EraseAddresses(k.Context(), c.ID), campaign.CodeConflict, "EraseAddresses of "+what+" before the audience is final")
-		k.same(k.campaign(c.ID), c, "the campaign of "+what)
-		_, err := k.s.FinishFreeze(k.Context(), k.hold(store.LeaseKey{CampaignID: c.ID}))
+	return map[string]store.NewCampaign{"a small selection": small, "a large selection": large}
+}
+
+func testEraseAddresses(k kit) {
+	final := func(id string) {
+		_, err := k.s.FinishFreeze(k.Context(), k.hold(store.LeaseKey{CampaignID: id}))
 		k.ok(err, "FinishFreeze")
-		want := c
-		want.Audience.Addresses = nil
-		for range 2 {
-			k.ok(k.s.EraseAddresses(k.Context(), c.ID), "EraseAddresses of "+what)
-			k.same(k.campaign(c.ID), want, "the campaign of "+what)
+	}
+	expire := func(id string) {
+		k.transition(id, store.Transition{To: campaign.StatusFailed, At: k.later(40)})
+		k.fails(k.s.EraseAddresses(k.Context(), id), campaign.CodeConflict, "EraseAddresses of a failed campaign")
+		k.ok(k.s.Expire(k.Context(), id, k.later(1000), k.later(1001)), "Expire")
+	}
+	cancel := func(id string) { k.transition(id, store.Transition{To: campaign.StatusCancelled, At: k.later(40)}) }
+	for how, over := range map[string]func(id string){"final": final, "expired": expire, "cancelled": cancel} {
+		for what, n := range k.selections() {
+			c := k.create(n)
+			k.fails(k.s.EraseAddresses(k.Context(), c.ID), campaign.CodeConflict, "EraseAddresses of "+what+" before it is "+how)
+			k.same(k.campaign(c.ID), c, "the campaign of "+what)
+			over(c.ID)
+			want := k.campaign(c.ID)
+			want.Audience.Addresses = nil
+			for range 2 {
+				k.ok(k.s.EraseAddresses(k.Context(), c.ID), "EraseAddresses of "+what+" that is "+how)
+				k.same(k.campaign(c.ID), want, "the campaign of "+what)
+			}
 		}
 	}
 	k.fails(k.s.EraseAddresses(k.Context(), k.prefix), campaign.CodeNotFound, "EraseAddresses of no campaign")
+}
+
+// testEraseAddress takes addresses out of a selection by which an audience may
+// be frozen yet, up to the last: who is left keeps his place, and the list its
+// length, for an empty one would mean everybody.
+func testEraseAddress(k kit) {
+	for what, n := range k.selections() {
+		c := k.create(n)
+		addresses := c.Audience.Addresses
+		k.ok(k.s.EraseAddress(k.Context(), c.ID, "z@example.org"), "EraseAddress of somebody else")
+		k.same(k.campaign(c.ID), c, "the campaign of "+what)
+		for _, i := range []int{1, 0} {
+			for range 2 {
+				k.ok(k.s.EraseAddress(k.Context(), c.ID, campaign.Key(addresses[i])), "EraseAddress in "+what)
+			}
+			got := k.campaign(c.ID)
+			if left := got.Audience.Addresses; len(left) != len(addresses) || campaign.CheckAddress(left[i]) == nil {
+				k.Fatalf("%s: %d addresses of %d, and %q is in the place of the erased", what, len(left), len(addresses), left[i])
+			}
+			got.Audience.Addresses[i] = c.Audience.Addresses[i]
+			k.same(got, c, "the rest of the campaign of "+what)
+			c.Audience.Addresses[i] = k.campaign(c.ID).Audience.Addresses[i]
+		}
+		if c.Audience.Addresses[0] == c.Audience.Addresses[1] {
+			k.Fatalf("two erased addresses are both %q, and contacts are looked up by distinct keys", c.Audience.Addresses[0])
+		}
+	}
+	k.fails(k.s.EraseAddress(k.Context(), k.prefix, "x@example.org"), campaign.CodeNotFound, "EraseAddress in no campaign")
+}
+
+func testEraseAddressRace(k kit) {
+	for what, n := range k.selections() {
+		addresses := n.Campaign.Audience.Addresses[:2]
+		c := k.create(n)
+		var group sync.WaitGroup
+		for _, address := range addresses {
+			group.Go(func() {
+				if err := k.s.EraseAddress(k.Context(), c.ID, campaign.Key(address)); err != nil {
+					k.Errorf("EraseAddress in %s: %v", what, err)
+				}
+			})
+		}
+		group.Wait()
+		for i, left := range k.campaign(c.ID).Audience.Addresses[:2] {
+			if campaign.CheckAddress(left) == nil {
+				k.Fatalf("%s: address %d, %q, is still there", what, i, left)
+			}
+		}
+	}
 }
 
 func testExpire(k kit) {
@@ -128,7 +199,7 @@ func testExpire(k kit) {
 	want, totals, lease, trail := k.campaign(id), k.totals(id), k.lease(key), k.trail(key)
 	want.ExpiredAt = k.later(50)
 	for n, at := range []time.Time{k.later(50), k.later(51)} {
-		k.ok(k.s.Expire(k.Context(), id, at), fmt.Sprint("Expire, call ", n+1))
+		k.ok(k.s.Expire(k.Context(), id, k.later(1000), at), fmt.Sprint("Expire, call ", n+1))
 		k.same(k.campaign(id), want, "the expired campaign")
 	}
 	_, err := k.s.Restart(k.Context(), id, store.Restart{
@@ -142,7 +213,12 @@ func testExpire(k kit) {
 		k.fails(err, campaign.CodeNotFound, "GetAudience of an erased chunk")
 		k.same(k.deliveries(key), []campaign.Delivery{}, "rows of an erased chunk")
 	}
-	k.same(k.lease(key), lease, "the lease of an erased chunk")
+	erased := k.lease(key)
+	if erased.Version < lease.Version {
+		k.Fatalf("the version of an erased chunk's lease fell from %d to %d", lease.Version, erased.Version)
+	}
+	erased.Version = lease.Version
+	k.same(erased, lease, "the lease of an erased chunk")
 	k.same(k.trail(key), trail, "the audit trail of an erased chunk")
 	k.same(k.totals(id), totals, "totals of an expired campaign")
 	other := store.LeaseKey{CampaignID: id, Number: 2}
@@ -153,11 +229,25 @@ func testExpire(k kit) {
 
 func testExpireRefused(k kit) {
 	c := k.start()
-	k.fails(k.s.Expire(k.Context(), c.ID, k.at), campaign.CodeConflict, "Expire of a pending campaign")
+	k.fails(k.s.Expire(k.Context(), c.ID, k.later(1000), k.at), campaign.CodeConflict, "Expire of a pending campaign")
 	k.pause(c.ID)
-	k.fails(k.s.Expire(k.Context(), c.ID, k.at), campaign.CodeConflict, "Expire of a paused campaign")
+	k.fails(k.s.Expire(k.Context(), c.ID, k.later(1000), k.at), campaign.CodeConflict, "Expire of a paused campaign")
 	if got := k.campaign(c.ID); !got.ExpiredAt.IsZero() {
 		k.Fatalf("the campaign expired at %s", got.ExpiredAt)
 	}
-	k.fails(k.s.Expire(k.Context(), k.prefix, k.at), campaign.CodeNotFound, "Expire of no campaign")
+	k.fails(k.s.Expire(k.Context(), k.prefix, k.later(1000), k.at), campaign.CodeNotFound, "Expire of no campaign")
+}
+
+// testExpireLate: a campaign that was taken up again since it was looked at, and
+// has ended again, is kept from its new end on.
+func testExpireLate(k kit) {
+	c := k.start()
+	k.transition(c.ID, store.Transition{To: campaign.StatusCancelled, At: k.later(40)})
+	want := k.campaign(c.ID)
+	for _, before := range []time.Time{want.FinishedAt.Add(-time.Millisecond), want.FinishedAt} {
+		k.fails(k.s.Expire(k.Context(), c.ID, before, k.later(2000)), campaign.CodeConflict, "Expire of a campaign that ended later")
+		k.same(k.campaign(c.ID), want, "the campaign")
+	}
+	k.ok(k.s.Expire(k.Context(), c.ID, want.FinishedAt.Add(time.Millisecond), k.later(2000)), "Expire")
+	k.ok(k.s.Expire(k.Context(), c.ID, want.FinishedAt.Add(-time.Hour), k.later(2000)), "Expire of an expired campaign")
 }
