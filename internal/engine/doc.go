@@ -71,7 +71,7 @@
 // sent, and so nobody is ever mailed who was not counted. The day's count is a
 // cell of the store, by campaign: a crash between the count and the first chunk
 // counts nobody twice. What a campaign has been given of a day it keeps, even if
-// it is cancelled; one whose freezing goes on on another day needs room for all
+// it is cancelled; one whose freezing is taken up on another day needs room for all
 // its recipients on that day as well.
 //
 // # Stopping and taking up again

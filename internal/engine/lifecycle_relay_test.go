@@ -245,3 +245,34 @@ func TestRunFits(t *testing.T) {
 		t.Error("no password is not the same as an empty one")
 	}
 }
+
+// TestDefaultPasswordInReplies: what another relay says is not kept where it
+// has the default relay's password in it.
+func TestDefaultPasswordInReplies(t *testing.T) {
+	t.Parallel()
+	relay := withPassword()
+	relay.Hook = func(e smtptest.Event) smtptest.Action {
+		switch {
+		case e.Stage != smtptest.StageRcpt:
+			return smtptest.Action{}
+		case e.Rcpt() == address(1):
+			return smtptest.Reply("550 5.1.1 this is no place for default-canary")
+		default:
+			return smtptest.Reply("550 5.1.1 this is no place for anybody")
+		}
+	}
+	r := newRig(t, rigOptions{relay: relay, config: func(c *Config) {
+		c.DefaultRelay = mailer.Relay{Host: "127.0.0.1", Port: 1, UseTLS: true, Username: "postern", Password: "default-canary"}
+	}})
+	runTask(t, r.Engine)
+	r.contacts(t, 2)
+	id := r.submit(t, r.ownRelay("correct horse"))
+	r.awaitStatus(t, id, campaign.StatusCompleted)
+	all := r.deliveries(t, id)
+	for n, kept := range map[int]bool{1: false, 2: true} {
+		reply := all[address(n)].Reply
+		if !strings.HasPrefix(reply, "550") || strings.Contains(reply, "canary") || strings.Contains(reply, "no place") != kept {
+			t.Errorf("the reply to %s is kept as %q", address(n), reply)
+		}
+	}
+}
