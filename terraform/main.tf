@@ -150,6 +150,7 @@ module "observability" {
   service_log_group_name = module.service.log_group_name
   access_log_group_name  = module.api.access_log_group_name
   flow_log_group_name    = module.network.flow_log_group_name
+  relay_ports            = var.relay_ports
   load_balancer_suffix   = module.service.load_balancer_suffix
   target_group_suffix    = module.service.target_group_suffix
   cluster_name           = module.service.cluster_name

@@ -63,6 +63,11 @@ output "client_session" {
   value       = var.create_client ? "aws ssm start-session --region ${var.region} --target ${module.client[0].instance_id}" : null
 }
 
+output "doctor" {
+  description = "Runs `server doctor` where the tasks are, as one more task; the log group has its answer. null while image_tag is empty."
+  value       = module.service.doctor
+}
+
 output "curl" {
   description = "Try it from the client, or from any machine that api_client_cidrs names."
   value = join(" ", compact([

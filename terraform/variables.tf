@@ -513,7 +513,7 @@ variable "table_prefix" {
 }
 
 variable "settings" {
-  description = "Further environment variables of the service (server -h explains them), such as { RELAY_RATE = \"14\" }. RELAY_CA_FILE names a file of the image."
+  description = "Further environment variables of the service (server -h explains them), such as { RELAY_RATE = \"14\" }."
   type        = map(string)
   default     = {}
 

@@ -12,6 +12,7 @@ variables {
   service_log_group_name = "/postern/service"
   access_log_group_name  = "/postern/api-access"
   flow_log_group_name    = "/postern/flow"
+  relay_ports            = [587, 2525]
   load_balancer_suffix   = "net/postern/0123456789abcdef"
   target_group_suffix    = "targetgroup/postern/0123456789abcdef"
   cluster_name           = "postern"
@@ -72,6 +73,11 @@ run "filters" {
   assert {
     condition     = alltrue([for f in aws_cloudwatch_log_metric_filter.this : f.metric_transformation[0].namespace == "postern"])
     error_message = "A filter counts into another namespace."
+  }
+
+  assert {
+    condition     = strcontains(aws_cloudwatch_log_metric_filter.this["SMTPConnectionsRejected"].pattern, " source_port, destination_port=25 || destination_port=2525 || destination_port=587, protocol,")
+    error_message = "Refused connections to the relays' ports are not counted."
   }
 }
 

@@ -56,6 +56,11 @@ run "without_an_image" {
     condition     = aws_ecs_service.this.desired_count == 0 && aws_appautoscaling_target.this.min_capacity == 0 && aws_appautoscaling_target.this.max_capacity == 0
     error_message = "Tasks are started without an image."
   }
+
+  assert {
+    condition     = output.doctor == null
+    error_message = "A task is offered that has no image."
+  }
 }
 
 run "container" {
@@ -260,6 +265,20 @@ run "ses" {
   assert {
     condition     = length(aws_vpc_security_group_egress_rule.relay) == 0 && alltrue([for r in aws_vpc_security_group_egress_rule.ses : r.referenced_security_group_id == "sg-smtp"])
     error_message = "Mail leaves to others than SES's endpoint."
+  }
+}
+
+run "doctor" {
+  module { source = "./modules/service" }
+
+  assert {
+    condition     = output.doctor == "aws ecs run-task --region us-gov-west-1 --cluster postern --task-definition postern --launch-type FARGATE --network-configuration 'awsvpcConfiguration={subnets=[subnet-1,subnet-2],securityGroups=[${aws_security_group.tasks.id}],assignPublicIp=DISABLED}' --overrides '{\"containerOverrides\":[{\"command\":[\"doctor\"],\"name\":\"postern\"}]}'"
+    error_message = "The doctor does not run where the tasks do."
+  }
+
+  assert {
+    condition     = jsondecode(aws_ecs_task_definition.this.container_definitions)[0].name == "postern" && aws_ecs_service.this.network_configuration[0].subnets == toset(var.private_subnet_ids)
+    error_message = "The tasks' container or subnets are other ones than the doctor's."
   }
 }
 

@@ -103,7 +103,7 @@ func checkTable(t *testing.T, got table, want *dynamodb.CreateTableInput) {
 		t.Errorf("%s: indexes %v, want %v", name, got.Indexes, indexes)
 	}
 	ttl := ""
-	if name == dynamo.TableWork || name == dynamo.TableDeliveries {
+	if name == dynamo.TableWork {
 		ttl = dynamo.TTLAttribute
 	}
 	if got.TTL != ttl {
@@ -134,7 +134,7 @@ var (
 	// volume for, and references to secrets that ECS hands over itself.
 	notOnAWS = []string{
 		"DATA_DIR", "CREATE_TABLES", "DYNAMODB_ENDPOINT", "SMTP_USE_TLS", "API_TOKENS_FILE", "TLS_CERT_FILE", "TLS_KEY_FILE",
-		"ENCRYPTION_KEY_REF", "SMTP_PASSWORD",
+		"RELAY_CA_FILE", "ENCRYPTION_KEY_REF", "SMTP_PASSWORD",
 	}
 	// What Go reads.
 	notOfTheTable = []string{"GOMEMLIMIT"}

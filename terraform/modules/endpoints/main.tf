@@ -2,8 +2,9 @@
 # who may pass, to what, for which actions; so a task that is taken over cannot
 # carry data to another account through them.
 #
-# Not here: kms (Secrets Manager, DynamoDB and ECR call it on the roles' behalf,
-# the service never does), monitoring (CloudWatch counts log lines by itself),
+# Not here: kms (Secrets Manager, DynamoDB and ECR call it on the roles' behalf;
+# the service itself would for a reference that begins with kms:, of which this
+# stack makes none), monitoring (CloudWatch counts log lines by itself),
 # ssm (the client is in the public subnet).
 
 data "aws_partition" "current" {}

@@ -3,6 +3,10 @@
 # metrics. Per-message numbers are in its Prometheus metrics alone.
 
 locals {
+  smtp_ports = sort([for port in distinct(concat([25], var.relay_ports)) : tostring(port)])
+
+  # tests/filters_test.go holds what the service's patterns look for to the
+  # service's source.
   filters = {
     # The service (zerolog).
     CampaignsAccepted = {
@@ -25,15 +29,15 @@ locals {
       pattern = "{ $.message = \"the campaign's status changed\" && $.status = \"failed\" }"
       value   = "1"
     }
-    # A campaign's reason and a relay's trouble name the stage of the session.
+    # Each refusal pauses a campaign, and that is the line with the reason.
     RelayAuthenticationFailures = {
       group   = var.service_log_group_name
-      pattern = "{ $.reason = \"*: auth: *\" || $.message = \"*: auth: *\" }"
+      pattern = "{ $.message = \"the campaign's status changed\" && $.reason = \"* refuses the credentials: *\" }"
       value   = "1"
     }
     RelayTrouble = {
       group   = var.service_log_group_name
-      pattern = "{ $.message = \"relay * is in trouble*\" }"
+      pattern = "{ $.message = \"the relay is in trouble; trying again\" }"
       value   = "1"
     }
     RelayRecovered = {
@@ -68,9 +72,10 @@ locals {
       pattern = "[version, account, interface, source, destination, source_port, destination_port, protocol, packets, bytes, start, end, action=REJECT, status]"
       value   = "1"
     }
+    # Of the relays' ports, and of 25, on which nothing leaves.
     SMTPConnectionsRejected = {
       group   = var.flow_log_group_name
-      pattern = "[version, account, interface, source, destination, source_port, destination_port=25 || destination_port=465 || destination_port=587, protocol, packets, bytes, start, end, action=REJECT, status]"
+      pattern = "[version, account, interface, source, destination, source_port, ${join(" || ", formatlist("destination_port=%s", local.smtp_ports))}, protocol, packets, bytes, start, end, action=REJECT, status]"
       value   = "1"
     }
   }

@@ -28,6 +28,11 @@ variable "flow_log_group_name" {
   type        = string
 }
 
+variable "relay_ports" {
+  description = "Ports on which mail leaves."
+  type        = list(number)
+}
+
 variable "load_balancer_suffix" {
   description = "The load balancer, as metrics name it."
   type        = string

@@ -84,6 +84,15 @@ output "service_name" {
   value       = aws_ecs_service.this.name
 }
 
+output "doctor" {
+  description = "Runs `server doctor` as one more task: the same definition, subnets and group. null without an image."
+  value = var.image_tag == "" ? null : join(" ", [
+    "aws ecs run-task --region ${local.region} --cluster ${aws_ecs_cluster.this.name} --task-definition ${aws_ecs_task_definition.this.family} --launch-type FARGATE",
+    "--network-configuration 'awsvpcConfiguration={subnets=[${join(",", var.private_subnet_ids)}],securityGroups=[${aws_security_group.tasks.id}],assignPublicIp=DISABLED}'",
+    "--overrides '${jsonencode({ containerOverrides = [{ name = "postern", command = ["doctor"] }] })}'",
+  ])
+}
+
 output "metrics_dns_name" {
   description = "Every task's address, for Prometheus's dns_sd_configs (type A)."
   value       = "${aws_service_discovery_service.metrics.name}.${aws_service_discovery_private_dns_namespace.this.name}:${local.metrics_port}"
