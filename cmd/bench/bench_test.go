@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"postern/internal/store/dynamo"
 	"postern/internal/store/dynamo/dynamotest"
 )
 
@@ -149,7 +150,15 @@ func placeIn(t *testing.T, ready *bytes.Buffer) (p place) {
 func TestRawCheckpoints(t *testing.T) {
 	t.Parallel()
 	const rows = 250
-	done, err := compete(t.Context(), spec{Kind: kindDynamo, Addr: dynamotest.Endpoint(t), Rows: rows})
+	cfg := dynamo.Config{Region: region, Endpoint: dynamotest.Endpoint(t), TablePrefix: tablePrefix(), CreateTables: true}
+	tables, err := dynamo.Open(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := tables.Close(); err != nil {
+		t.Fatal(err)
+	}
+	done, err := compete(t.Context(), spec{Kind: kindDynamo, Addr: cfg.Endpoint, TablePrefix: cfg.TablePrefix, Rows: rows})
 	if err != nil || done.Messages != rows {
 		t.Errorf("sample %+v, error %v", done, err)
 	}

@@ -48,7 +48,8 @@ type spec struct {
 	TLS         bool
 	Authority   []byte        // the relay's, in PEM, with TLS
 	Delay       time.Duration // the proxy's, one way
-	Rows        int           // of raw checkpoints
+	Rows        int           // of raw checkpoints, in tables
+	TablePrefix string        // of this prefix, which are there
 	Profile     string        // file for a CPU profile; "" for none
 	HeapProfile string        // file for a profile of the heap at its largest; "" for none
 }

@@ -97,7 +97,7 @@ func compile(attachment []byte) (*mailer.Letter, error) {
 func composed(letter *mailer.Letter) ([]byte, error) {
 	var m mailer.Message
 	to := campaign.Recipient{Address: markerAddress, Values: []string{marker, "Byron"}}
-	if err := letter.Render(&m, to, mailer.MessageID("bench", to.Address, sender)); err != nil {
+	if err := letter.Render(&m, to, messageIDs.Of(to.Address)); err != nil {
 		return nil, err
 	}
 	return bytes.Join(m.Segments(), nil), nil
@@ -127,7 +127,10 @@ func (m *mailing) take() (r *campaign.Recipient, ok bool) {
 }
 
 // messageID is what Postern makes for a recipient of a campaign.
-func messageID(r *campaign.Recipient) string { return mailer.MessageID("bench", r.Address, sender) }
+// messageIDs are made as the engine does.
+var messageIDs = mailer.NewMessageIDs(make([]byte, 32), "bench", sender)
+
+func messageID(r *campaign.Recipient) string { return messageIDs.Of(r.Address) }
 
 // eachConnection has as many goroutines as there are connections send until
 // the time is over, and counts what they sent.

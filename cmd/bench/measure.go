@@ -237,7 +237,7 @@ func (s *suite) onDynamo(ctx context.Context) error {
 		return err
 	}
 	for range s.rounds {
-		done, err := compete(ctx, spec{Kind: kindDynamo, Addr: s.dynamo, Rows: w.Contacts})
+		done, err := compete(ctx, spec{Kind: kindDynamo, Addr: s.dynamo, TablePrefix: env["TABLE_PREFIX"], Rows: w.Contacts})
 		if err != nil {
 			return err
 		}

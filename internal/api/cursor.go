@@ -2,36 +2,28 @@ package api
 
 import (
 	"cmp"
-	"crypto/aes"
-	"crypto/cipher"
 	"encoding/base64"
 	"fmt"
 	"net/http"
 
 	"postern/internal/campaign"
+	"postern/internal/seal"
 )
 
 // cursors makes the cursors that callers see of those that the service gives.
 // The service's may hold a contact's address, and a caller's stands in URLs,
-// which proxies and gateways log: so it is sealed with AES-256-GCM, a random
-// nonce in front, and is base64url of that. The listing is authenticated with
-// it: a cursor holds for the listing that gave it and for no other.
-type cursors struct{ aead cipher.AEAD }
+// which proxies and gateways log: so it is sealed, and is base64url of that. The
+// listing is authenticated with it: a cursor holds for the listing that gave it
+// and for no other.
+type cursors struct{ sealer *seal.Sealer }
 
 // newCursors panics where the key is not of 32 octets.
 func newCursors(key []byte) cursors {
-	if len(key) != 32 {
-		panic(fmt.Sprintf("a CursorKey of %d octets, not of 32", len(key)))
-	}
-	block, err := aes.NewCipher(key)
+	sealer, err := seal.New(key)
 	if err != nil {
-		panic(err) // AES has keys of 32 octets
+		panic(fmt.Sprintf("the CursorKey: %s", err))
 	}
-	aead, err := cipher.NewGCMWithRandomNonce(block)
-	if err != nil {
-		panic(err) // AES has blocks of 16 octets
-	}
-	return cursors{aead: aead}
+	return cursors{sealer: sealer}
 }
 
 // maxCursorOctets is far beyond every cursor that this service gives.
@@ -43,8 +35,7 @@ func (c cursors) seal(listing, cursor string) *string {
 	if cursor == "" {
 		return nil
 	}
-	raw := c.aead.Seal(nil, nil, []byte(cursor), []byte(listing)) //nolint:gosec // G407: the AEAD makes the nonce
-	sealed := base64.RawURLEncoding.EncodeToString(raw)
+	sealed := base64.RawURLEncoding.EncodeToString(c.sealer.Seal([]byte(cursor), listing))
 	return &sealed
 }
 
@@ -57,7 +48,7 @@ func (c cursors) open(listing, sealed string) (string, error) {
 		raw, err := base64.RawURLEncoding.DecodeString(sealed)
 		// base64 has more than one form of the same octets: one is taken.
 		if err == nil && base64.RawURLEncoding.EncodeToString(raw) == sealed {
-			if cursor, err := c.aead.Open(nil, nil, raw, []byte(listing)); err == nil && len(cursor) > 0 {
+			if cursor, err := c.sealer.Open(raw, listing); err == nil && len(cursor) > 0 {
 				return string(cursor), nil
 			}
 		}

@@ -47,9 +47,9 @@ func TestCursor(t *testing.T) {
 func FuzzCursor(f *testing.F) {
 	c := newCursors(cursorKey(1))
 	// Of one nonce, so that it is the same in all processes.
-	const genuine = "pLD9l2usaDunbSCmxs0BKYSF9dzXOKj5FzmE1c9nUsY"
+	const genuine = "rcs8TAo_Z4b7uRlCl9hbYIGVv0zG-FqwztLVKaPWQV2iX0Y"
 	other := genuine[:len(genuine)-1] + "Z" // the same octets
-	if cursor, err := c.open("campaigns", genuine); err != nil || cursor != "1:17" {
+	if cursor, err := c.open("campaigns", genuine); err != nil || cursor != "1:7" {
 		f.Fatalf("the genuine one opens to %q, %v", cursor, err)
 	}
 	for _, seed := range []string{genuine, other, genuine + "A", genuine[1:], strings.ToLower(genuine), "", "AAAA", "====", "%", genuine + "\n"} {

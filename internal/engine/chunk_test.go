@@ -30,6 +30,9 @@ func bareChunk(t *testing.T, r *rig, n int) *chunk {
 		putBacks: map[int]int{}, attempts: map[int]int{}, deferred: map[int]campaign.Deferred{},
 		saved: make(chan error, 1),
 	}
+	if c.run.messageIDs, err = r.messageIDs(campaign.Campaign{ID: "c"}); err != nil {
+		t.Fatal(err)
+	}
 	if c.persons, err = newPersons(r.sealer, r.sealer.KeyIDs()[0], "c"); err != nil {
 		t.Fatal(err)
 	}

@@ -72,7 +72,7 @@ var arrows = map[string]row{
 		tests:   []string{"internal/mailer/smtptest"},
 	},
 	"internal/api": {
-		imports: []string{"internal/auth", "internal/campaign", "internal/doctor", "internal/engine", "internal/network"},
+		imports: []string{"internal/auth", "internal/campaign", "internal/doctor", "internal/engine", "internal/network", "internal/seal"},
 		tests:   []string{"internal/client", "internal/mailer", "internal/mailer/smtptest", "internal/store", "internal/store/bolt"},
 	},
 	"internal/app": {

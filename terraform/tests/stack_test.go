@@ -1,6 +1,7 @@
 // Package tests holds the Terraform stack to the service: the tables to
 // dynamo.Tables, the permissions to the calls that the store makes, the
-// environment variables to the configuration's table. Terraform itself is not
+// environment variables to the configuration's table, the metric filters to the
+// log lines. Terraform itself is not
 // needed, but for TestStack, which looks at a stack that e2e/run has applied.
 package tests
 
