@@ -246,6 +246,8 @@ func killAndRestart(t *testing.T, env map[string]string) {
 	if bound := kills * (2*connections + engine.Window); duplicates > bound {
 		t.Errorf("%d duplicates; at most %d may be", duplicates, bound)
 	}
-	audits(t, nil, exitOK, []string{"verify", "-url", p.Base, "-campaign", id}, "unbroken", "3000 deliveries")
+	verify := []string{"verify", "-url", p.Base, "-campaign", id}
+	awaitSigned(t, verify)
+	audits(t, nil, exitOK, verify, "unbroken", "3000 deliveries")
 	t.Logf("%d kills, %d messages, 0 lost, %d duplicates", kills, relay.Count(), duplicates)
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/ed25519"
 	"encoding/base64"
 	"encoding/hex"
+	"fmt"
 	"io"
 	"maps"
 	"net/http"
@@ -386,7 +387,7 @@ func (s storedTables) removeLink(t *testing.T, campaignID string, chunk, link in
 	for _, item := range s.scan(t, "EmailWork") {
 		p, _ := item["pk"].(*types.AttributeValueMemberS)
 		sk, _ := item["sk"].(*types.AttributeValueMemberS)
-		if p.Value != pk || !strings.HasPrefix(sk.Value, "link#") || !strings.HasSuffix(sk.Value, "0"+string(rune('0'+link))) {
+		if p.Value != pk || sk.Value != fmt.Sprintf("link#%012d", link) {
 			continue
 		}
 		key := map[string]types.AttributeValue{"pk": p, "sk": sk}
