@@ -94,8 +94,8 @@ func (g *ground) make(ctx context.Context, work []assignment) error {
 				mu.Lock()
 				defer mu.Unlock()
 				rows = append(rows, r)
-				g.say("%-9s %d tasks, %-13s %-42s %3d kills, %2d apart, %5d messages, %d lost, %3d duplicates of at most %d, %d violations",
-					r.store, r.tasks, r.promise, r.fault, sum(r.kills), sum(r.apart), r.messages, r.lost, r.duplicates, r.bound, len(r.violations))
+				g.say("%-9s %d tasks, %-13s %-42s %3d kills, %2d apart, %5d messages, %d lost, %3d duplicates of at most %d, %2d trails verified, %d violations",
+					r.store, r.tasks, r.promise, r.fault, sum(r.kills), sum(r.apart), r.messages, r.lost, r.duplicates, r.bound, r.trails, len(r.violations))
 			})
 			mu.Lock()
 			defer mu.Unlock()
@@ -109,6 +109,7 @@ func (g *ground) make(ctx context.Context, work []assignment) error {
 	g.say("")
 	printTable(g.out, rows)
 	printSteps(g.out, rows)
+	printTrails(g.out, rows)
 	return errors.Join(append(errs, broken(rows))...)
 }
 

@@ -55,8 +55,8 @@ func budgets(ctx context.Context, g *ground) error {
 	if err != nil {
 		return err
 	}
-	g.say("%d tasks, one killed with %d transactions open, one added: %d messages in %s, %d lost, %d duplicates of at most %d",
-		tasksTogether, open, o.messages, took.Round(100*time.Millisecond), o.lost, o.duplicates, c.bound)
+	g.say("%d tasks, one killed with %d transactions open, one added: %d messages in %s, %d lost, %d duplicates of at most %d, %d audit trails verified",
+		tasksTogether, open, o.messages, took.Round(100*time.Millisecond), o.lost, o.duplicates, c.bound, o.trails)
 	g.say("connections: %d allowed; the relay saw at most %d open, %d issuing commands at once", capConnections, l.Open, l.Issuing)
 	g.say("messages a second: %d allowed; in no second more than %d", capRate, l.Second)
 	if l.Issuing > capConnections || l.Second > mostInSecond {

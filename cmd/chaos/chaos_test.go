@@ -70,11 +70,11 @@ func TestChaos(t *testing.T) {
 	for _, a := range shorts {
 		t.Run(a.fleet.name, func(t *testing.T) {
 			t.Parallel()
-			kills, apart := 0, 0
+			kills, apart, trails := 0, 0, 0
 			err := g.work(ctx, a, func(r row) {
-				kills, apart = kills+sum(r.kills), apart+sum(r.apart)
-				t.Logf("%s: %d kills at a task with an open transaction, %d messages to %d recipients, %d lost, %d duplicates of at most %d, %d unknown",
-					r.promise, sum(r.kills), r.messages, r.recipients, r.lost, r.duplicates, r.bound, r.unknown)
+				kills, apart, trails = kills+sum(r.kills), apart+sum(r.apart), trails+r.trails
+				t.Logf("%s: %d kills at a task with an open transaction, %d messages to %d recipients, %d lost, %d duplicates of at most %d, %d unknown, %d audit trails verified, signed within %s",
+					r.promise, sum(r.kills), r.messages, r.recipients, r.lost, r.duplicates, r.bound, r.unknown, r.trails, r.unsigned.Round(time.Millisecond))
 				for _, v := range r.violations {
 					t.Error(v)
 				}
@@ -84,6 +84,9 @@ func TestChaos(t *testing.T) {
 			}
 			if want := 4 / a.fleet.tasks; kills == 0 || kills+apart < want {
 				t.Errorf("%d kills have hit a task with an open transaction and %d another; want %d", kills, apart, want)
+			}
+			if trails < len(a.scenarios) {
+				t.Errorf("%d audit trails were verified; want one of each of %d scenarios at least", trails, len(a.scenarios))
 			}
 		})
 	}

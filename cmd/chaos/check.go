@@ -11,10 +11,12 @@ import (
 // outcome is what a campaign has come to.
 type outcome struct {
 	recipients, messages, lost, duplicates, unknown int
+	trails                                          int           // audit trails that have passed
+	unsigned                                        time.Duration // how long the trail's signature was waited for
 }
 
-// check holds the campaign's end to the invariants. Nothing is under way any
-// more.
+// check holds the campaign's end to the invariants, and then its audit trail
+// to the ledger. Nothing is under way any more.
 func (c *course) check(ctx context.Context) (outcome, error) {
 	rows, err := c.final(ctx)
 	if err != nil {
@@ -41,9 +43,10 @@ func (c *course) check(ctx context.Context) (outcome, error) {
 		c.violated("invariant 2: %d duplicates; at most %d may be", o.duplicates, c.bound)
 	}
 	sum, err := ask[tally](ctx, c.f.relay, "tally", c.from)
-	if most := intents*c.crashes + sum.Cuts; o.unknown > most {
+	if most := intents*c.crashes + sum.Cuts; err == nil && o.unknown > most {
 		c.violated("invariant 3: %d are unknown; at most %d may be", o.unknown, most)
 	}
+	c.checkTrail(ctx, records, rows, &o)
 	return o, err
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/ed25519"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -43,6 +44,7 @@ type fleet struct {
 	prefix string        // of the tables
 	direct *dynamo.Store // the harness's own look at the tables
 	http   *http.Client
+	keys   []ed25519.PublicKey // that sign audit trails
 
 	mu      sync.Mutex
 	running []*task
@@ -78,6 +80,9 @@ func startFleet(ctx context.Context, cfg fleetConfig) (_ *fleet, err error) {
 		if err != nil {
 			return nil, err
 		}
+	}
+	if f.keys, err = f.running[0].auditKeys(ctx); err != nil {
+		return nil, err
 	}
 	if cfg.dynamoDB != "" {
 		f.direct, err = dynamo.Open(ctx, dynamo.Config{Region: region, Endpoint: cfg.dynamoDB, TablePrefix: f.prefix})

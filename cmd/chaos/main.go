@@ -1,9 +1,9 @@
 // Command chaos shows what Postern does when things go wrong: it runs real
 // server processes against a scripted relay with a ledger, kills them at every
-// step, spoils their store and their relay, and counts who got what. The
-// ledger is the truth; nothing of Postern's is asked what was in flight. It
-// needs Linux, and finds a DynamoDB Local as the tests do. docs/chaos.md says
-// how to read its tables.
+// step, spoils their store and their relay, counts who got what, and verifies
+// the audit trails. The ledger is the truth; nothing of Postern's is asked what
+// was in flight. It needs Linux, and finds a DynamoDB Local as the tests do.
+// docs/chaos.md says how to read its tables.
 package main
 
 import (

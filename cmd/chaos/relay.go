@@ -1,6 +1,8 @@
 package main
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -35,7 +37,8 @@ type connection struct {
 	pid    int
 	open   bool // a transaction is
 	flight flight
-	id     string  // of the message under way
+	id     string // of the message under way
+	digest string
 	last   *record // the last one taken
 	span   span
 }
@@ -146,8 +149,8 @@ func pathOf(command string) string {
 	return path
 }
 
-// read notes the Message-ID of the message that is taken next on a
-// connection.
+// read notes the Message-ID and the digest of the message that is taken next
+// on a connection.
 func (r *relay) read(m smtptest.Message) {
 	id := ""
 	for line := range strings.Lines(string(m.Data[:min(len(m.Data), 4<<10)])) {
@@ -159,14 +162,15 @@ func (r *relay) read(m smtptest.Message) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if c := r.conns[m.Conn]; c != nil {
-		c.id = id
+		digest := sha256.Sum256(m.SHA256[:])
+		c.id, c.digest = id, hex.EncodeToString(digest[:])
 	}
 }
 
 // take writes a message into its campaign's book.
 func (r *relay) take(c *connection, now time.Time) {
 	b := r.book(c.flight.From)
-	c.last = &record{PID: c.pid, To: c.flight.To, ID: c.id, At: now}
+	c.last = &record{PID: c.pid, To: c.flight.To, ID: c.id, Digest: c.digest, At: now}
 	b.records = append(b.records, c.last)
 	b.times[c.flight.To]++
 	r.mailed[c.pid] = true

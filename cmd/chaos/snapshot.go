@@ -50,7 +50,8 @@ func idOf(ctx context.Context, st store.Store, c *course) (string, error) {
 	if c.id != "" {
 		return c.id, nil
 	}
-	newest, _, err := st.ListCampaigns(ctx, "", 5)
+	page, err := st.ListCampaigns(ctx, "", 5)
+	newest := page.Campaigns
 	for i := range newest {
 		if newest[i].Letter.From.Address == c.from {
 			return newest[i].ID, err

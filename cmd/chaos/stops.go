@@ -24,6 +24,7 @@ func stops(ctx context.Context, g *ground) error {
 		rows, errs = append(rows, result), append(errs, err)
 	}
 	printTable(g.out, rows)
+	printTrails(g.out, rows)
 	return errors.Join(append(errs, broken(rows))...)
 }
 

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 )
 
 // row is a line of the table: what one kind of scenario has come to.
@@ -18,7 +19,8 @@ type row struct {
 
 	kills, apart                                    map[kind]int
 	recipients, messages, lost, duplicates, unknown int
-	bound, polls                                    int
+	bound, polls, trails                            int
+	unsigned                                        time.Duration // the longest wait for a trail's signature
 	violations                                      []string
 }
 
@@ -31,7 +33,7 @@ func (r *row) add(c *course, o outcome) {
 	}
 	r.merge(row{
 		kills: c.kills, apart: c.apart, recipients: o.recipients, messages: o.messages, lost: o.lost,
-		duplicates: o.duplicates, unknown: o.unknown, bound: bound, polls: c.polls, violations: c.violations,
+		duplicates: o.duplicates, unknown: o.unknown, bound: bound, polls: c.polls, trails: o.trails, unsigned: o.unsigned, violations: c.violations,
 	})
 }
 
@@ -45,6 +47,8 @@ func (r *row) merge(o row) {
 	r.unknown += o.unknown
 	r.bound += o.bound
 	r.polls += o.polls
+	r.trails += o.trails
+	r.unsigned = max(r.unsigned, o.unsigned)
 	r.violations = append(r.violations, o.violations...)
 }
 
@@ -61,14 +65,14 @@ func sum(m map[kind]int) (n int) {
 	return n
 }
 
-const lineFormat = "| %-8s | %5v | %-13s | %-42s | %5v | %5v | %10v | %8v | %4v | %10v | %5v | %7v | %10v |\n"
+const lineFormat = "| %-8s | %5v | %-13s | %-42s | %5v | %5v | %10v | %8v | %4v | %10v | %5v | %7v | %6v | %10v |\n"
 
 // printTable prints the rows, those of the same kind as one, and their sum. As
 // Markdown it can be pasted into the documents.
 func printTable(w io.Writer, rows []row) {
 	_, _ = fmt.Fprintf(w, lineFormat, "store", "tasks", "promise", "fault", "kills", "apart", "recipients", "messages",
-		"lost", "duplicates", "bound", "unknown", "violations")
-	widths := []int{8, 5, 13, 42, 5, 5, 10, 8, 4, 10, 5, 7, 10}
+		"lost", "duplicates", "bound", "unknown", "trails", "violations")
+	widths := []int{8, 5, 13, 42, 5, 5, 10, 8, 4, 10, 5, 7, 6, 10}
 	for _, n := range widths {
 		_, _ = io.WriteString(w, "|"+strings.Repeat("-", n+2))
 	}
@@ -87,7 +91,7 @@ func printRow(w io.Writer, r row) {
 		tasks = ""
 	}
 	_, _ = fmt.Fprintf(w, lineFormat, r.store, tasks, r.promise, r.fault, sum(r.kills), sum(r.apart), r.recipients, r.messages,
-		r.lost, r.duplicates, r.bound, r.unknown, len(r.violations))
+		r.lost, r.duplicates, r.bound, r.unknown, r.trails, len(r.violations))
 }
 
 func merged(rows []row) (all []row) {
@@ -129,4 +133,13 @@ func printSteps(w io.Writer, rows []row) {
 		_, _ = fmt.Fprintf(w, "| %-42s | %5d | %5d |\n", k, kills[k], apart[k])
 	}
 	_, _ = fmt.Fprintf(w, "\n%d polls of the totals\n", polls)
+}
+
+// printTrails prints how many audit trails have passed.
+func printTrails(w io.Writer, rows []row) {
+	trails, unsigned := 0, time.Duration(0)
+	for _, r := range rows {
+		trails, unsigned = trails+r.trails, max(unsigned, r.unsigned)
+	}
+	_, _ = fmt.Fprintf(w, "%d audit trails verified; the longest wait for a signature was %s\n", trails, unsigned.Round(100*time.Millisecond))
 }

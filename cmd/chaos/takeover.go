@@ -39,6 +39,7 @@ func takeovers(ctx context.Context, g *ground) error {
 		g.say("| %d | %d | %s | %s |", i+1, len(times), first.Round(10*time.Millisecond), last.Round(10*time.Millisecond))
 		slowest = max(slowest, first)
 	}
+	g.say("\n%d audit trails verified", takeoverTimes) // any other is an error
 	if slowest > takeoverWithin {
 		return fmt.Errorf("a dead task's chunk was sent by the survivors after %s only; %s at most", slowest, takeoverWithin)
 	}
@@ -72,7 +73,13 @@ func takeover(ctx context.Context, f *fleet, at fault) ([]time.Duration, error) 
 	if err := c.follow(ctx); err != nil {
 		return nil, err
 	}
+	if _, err := c.check(ctx); err != nil {
+		return nil, err
+	}
 	times, err := c.takenUp(ctx, s, held)
+	if err == nil {
+		err = broken([]row{{store: storeName(f), tasks: f.tasks, promise: c.promise, fault: at.kind, violations: c.violations}})
+	}
 	if err == nil && len(times) == 0 {
 		err = fmt.Errorf("nothing was left to send of the %d recipients whom the dead task held", len(held))
 	}

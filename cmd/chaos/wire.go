@@ -73,6 +73,7 @@ type record struct {
 	PID     int // of the task that sent it
 	To      string
 	ID      string    // its Message-ID
+	Digest  string    // of its octets, in hexadecimal, as docs/audit.md has it for one without attachments
 	At      time.Time // when the relay took it
 	Replied bool      // the reply has been written
 	Cut     bool      // the weather has cut the connection before the reply
