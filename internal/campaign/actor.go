@@ -1,6 +1,9 @@
 package campaign
 
-import "context"
+import (
+	"context"
+	"strings"
+)
 
 // Actor is who asked for something, as far as the service knows.
 type Actor struct {
@@ -13,6 +16,18 @@ type Actor struct {
 	SourceVPCE string
 	// RequestID is the call's, as in the log; "" for what a task does by itself.
 	RequestID string
+}
+
+// Party is the name without the session of an assumed role
+// (arn:aws:sts::123456789012:assumed-role/mailer/session), which may be another
+// one each time that the same program asks.
+func (a Actor) Party() string {
+	arn, role, assumed := strings.Cut(a.Name, ":assumed-role/")
+	if !assumed {
+		return a.Name
+	}
+	role, _, _ = strings.Cut(role, "/")
+	return arn + ":assumed-role/" + role
 }
 
 // Service is the actor of what a task does by itself.

@@ -21,8 +21,15 @@ const (
 // "@", and a domain of two or more labels or "localhost". Quoted local parts
 // and address literals are refused: they are hardly used, and clients that
 // unquote them can be made to write SMTP parameters of the address's choice.
+// A domain beyond ASCII must have a form for the wire (WireAddress).
 // The error is the rule that s broke, to stand behind a field's name.
 func CheckAddress(s string) error {
+	_, _, err := WireAddress(s)
+	return err
+}
+
+// checkForm is CheckAddress without the wire.
+func checkForm(s string) error {
 	switch {
 	case s == "":
 		return errors.New("must not be empty")
@@ -91,13 +98,6 @@ func checkDomain(domain string) error {
 	return nil
 }
 
-// Key is the form under which an address is stored and compared: lower case.
-// The address as it was given is kept beside it and used on the wire.
-func Key(address string) string { return strings.ToLower(address) }
-
-// Domain is what stands behind the @ of a checked address.
-func Domain(address string) string { return address[strings.LastIndexByte(address, '@')+1:] }
-
 // Mailbox is an address with the name that is shown for it. Name may be empty.
 type Mailbox struct {
 	Name    string
@@ -119,7 +119,7 @@ func ParseMailbox(s string) (Mailbox, error) {
 	if n := len(m.Name); n >= 2 && m.Name[0] == '"' && m.Name[n-1] == '"' {
 		m.Name = strings.NewReplacer(`\"`, `"`, `\\`, `\`).Replace(m.Name[1 : n-1])
 	}
-	if err := CheckHeaderText(m.Name); err != nil {
+	if err := CheckShownName(m.Name); err != nil {
 		return Mailbox{}, err
 	}
 	return m, CheckAddress(m.Address)
@@ -127,15 +127,36 @@ func ParseMailbox(s string) (Mailbox, error) {
 
 // CheckHeaderText says whether s may become the text of a mail header: valid
 // UTF-8 with no control character, so that no header can be injected through
-// it. The error is the rule that s broke.
+// it, and no embedding, override or isolate of writing direction (UAX 9), with
+// which a text is shown in another order than it has. The error is the rule
+// that s broke.
 func CheckHeaderText(s string) error {
 	if !utf8.ValidString(s) {
 		return errors.New("must be valid UTF-8")
 	}
 	for _, r := range s {
 		// U+2028 and U+2029 break lines for some readers, as U+0085 does.
-		if r != '\t' && unicode.IsControl(r) || r == '\u2028' || r == '\u2029' {
+		if r != '\t' && unicode.IsControl(r) || r == '\u2028' || r == '\u2029' || reorders(r) {
 			return fmt.Errorf("must not have the control character %U", r)
+		}
+	}
+	return nil
+}
+
+// reorders says whether r begins or ends a stretch of another direction.
+func reorders(r rune) bool { return r >= '\u202a' && r <= '\u202e' || r >= '\u2066' && r <= '\u2069' }
+
+// CheckShownName is CheckHeaderText for what people trust at a glance, the name
+// of a sender or of a file: it may not have marks of direction either (U+200E,
+// U+200F, U+061C), which cannot be seen and move a dot to the other side of a
+// word. In a subject they are good writing.
+func CheckShownName(s string) error {
+	if err := CheckHeaderText(s); err != nil {
+		return err
+	}
+	for _, r := range s {
+		if r == '\u200e' || r == '\u200f' || r == '\u061c' {
+			return fmt.Errorf("must not have the invisible mark %U", r)
 		}
 	}
 	return nil

@@ -48,6 +48,7 @@ func TestCheckAddress(t *testing.T) {
 		strings.Repeat("l", 65) + "@d.example":   "a local part over 64 octets",
 		"a@" + strings.Repeat("d.", 130) + "com": "more than 254 octets",
 		"a@" + strings.Repeat("d", 64) + ".com":  "a label over 63 octets",
+		"a@\u0301x.example":                      "a domain that begins with a mark",
 	}
 	for s, why := range bad {
 		if campaign.CheckAddress(s) == nil {
@@ -60,8 +61,13 @@ func FuzzCheckAddress(f *testing.F) {
 	f.Add("a@b.example")
 	f.Add(`"a> ORCPT=x"@d.example`)
 	f.Add("用户@例子.example")
+	f.Add("\u212aate@c\u0130ty.example")
 	f.Fuzz(func(t *testing.T, s string) {
 		if campaign.CheckAddress(s) != nil {
+			// Nobody's key is somebody's.
+			if k := campaign.Key(s); campaign.CheckAddress(k) == nil && k == campaign.Key(k) {
+				t.Errorf("%q, which is no address, has the key %q of one", s, k)
+			}
 			return
 		}
 		if strings.ContainsAny(s, " <>\"\\\r\n\x00,;:()[]\t") || strings.Count(s, "@") != 1 || len(s) > 254 {
@@ -89,5 +95,32 @@ func TestParseMailbox(t *testing.T) {
 		if got, err := campaign.ParseMailbox(in); err == nil {
 			t.Errorf("ParseMailbox(%q) = %+v; want an error", in, got)
 		}
+	}
+}
+
+// TestCheckShownName: what turns text round passes in no header, and what is
+// merely invisible in none that is trusted at a glance.
+func TestCheckShownName(t *testing.T) {
+	t.Parallel()
+	for s, want := range map[string][2]bool{
+		"Agency":         {true, true},
+		"בנק":            {true, true},
+		"שלום!\u200f":    {true, false},
+		"a\u200eb":       {true, false},
+		"\u061c٣":        {true, false},
+		"photo\u202egpj": {false, false},
+		"\u202a1\u202c":  {false, false},
+		"\u2066x\u2069":  {false, false},
+		"x\u2069":        {false, false},
+		"a\nb":           {false, false},
+		"نام\u200cه":     {true, true}, // a non-joiner is spelling
+	} {
+		got := [2]bool{campaign.CheckHeaderText(s) == nil, campaign.CheckShownName(s) == nil}
+		if got != want {
+			t.Errorf("%+q: in a header %v, as a name %v; want %v", s, got[0], got[1], want)
+		}
+	}
+	if _, err := campaign.ParseMailbox("\u200fBank <a@b.example>"); err == nil {
+		t.Error("a mailbox has a name with a mark")
 	}
 }

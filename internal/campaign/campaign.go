@@ -62,25 +62,22 @@ var Promises = []Promise{AtLeastOnce, AtMostOnce}
 // Letter is what a campaign sends. The body and the attachments are content,
 // kept apart from the campaign and named by digest.
 type Letter struct {
-	Subject string // template
-	From    Mailbox
-	ReplyTo Mailbox // zero for none
+	From Mailbox
+	// SealedHead is the ciphertext of what else there is besides the content:
+	// subject, Reply-To, the files' names and types.
+	SealedHead []byte
 	// HTML names the body's content, a template.
-	HTML        ContentRef
-	Attachments []Attachment
+	HTML ContentRef
+	// Attachments name the content of the files that go with every message.
+	Attachments []ContentRef
 }
 
 // ContentRef names content of a campaign in the store.
 type ContentRef struct {
-	Digest string // SHA-256 of the plain bytes, in lower-case hexadecimal
-	Size   int64  // octets of the plain bytes
-}
-
-// Attachment is a file that goes with every message of a campaign.
-type Attachment struct {
-	Filename    string // base name, any script
-	ContentType string // a checked media type without CR or LF
-	ContentRef
+	// Digest is a keyed one of the plain bytes, in lower-case hexadecimal: who
+	// has not the key cannot tell by it what the content is.
+	Digest string
+	Size   int64 // octets of the plain bytes
 }
 
 // Relay is where a campaign hands in its messages. Host, Port and Username

@@ -25,7 +25,7 @@ var ContactStatuses = []ContactStatus{ContactActive, ContactUnsubscribed, Contac
 
 // Contact is a person whom campaigns can reach.
 type Contact struct {
-	// Address is as it was given; Key(Address) identifies the contact.
+	// Address is as it was given last; Key(Address) identifies the contact.
 	Address string
 	// Fields are what templates can use besides email: first_name and so on.
 	// Email and the members below are not among them.

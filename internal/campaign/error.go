@@ -27,6 +27,9 @@ const (
 	// CodeUnavailable: something that Postern depends on does not answer;
 	// the same call may succeed later.
 	CodeUnavailable Code = "unavailable"
+	// CodeDamaged: what is stored of the thing named cannot be read; a person
+	// has to mend that.
+	CodeDamaged Code = "damaged"
 	// CodeInternal: a fault of Postern's own.
 	CodeInternal Code = "internal"
 )

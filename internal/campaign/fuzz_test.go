@@ -15,7 +15,7 @@ import (
 func FuzzParseMailbox(f *testing.F) {
 	for _, s := range []string{
 		"a@b.example", "Agency <a@b.example>", `"a \"b\"" <a@b.example>`, "<a@b.example>", `"<x@y.example>" <a@b.example>`,
-		"a\r\nBcc: x <a@b.example>", "\u2028 <a@b.example>", `"a> ORCPT=x"@d.example`, "", "<", "<>", `"" <a@b.example>`, "a <b <c@d.example>",
+		"a\r\nBcc: x <a@b.example>", "\u2028 <a@b.example>", "\u202eknaB <a@b.example>", "\u200f <a@b.example>", `"a> ORCPT=x"@d.example`, "", "<", "<>", `"" <a@b.example>`, "a <b <c@d.example>",
 	} {
 		f.Add(s)
 	}
@@ -28,12 +28,15 @@ func FuzzParseMailbox(f *testing.F) {
 			t.Errorf("%q gives the address %q", s, m.Address)
 		}
 		checkHeaderText(t, m.Name)
+		if strings.ContainsAny(m.Name, "\u200e\u200f\u061c") {
+			t.Errorf("%q is taken for a name", m.Name)
+		}
 	})
 }
 
 // FuzzHeaderText: what passes has nothing that breaks a line.
 func FuzzHeaderText(f *testing.F) {
-	for _, s := range []string{"a", "a\tb", "a\rb", "a\nb", "a\x00b", "a\u0085b", "a\u2028b", "\xff", "保健所", "\x7f"} {
+	for _, s := range []string{"a", "a\tb", "a\rb", "a\nb", "a\x00b", "a\u0085b", "a\u2028b", "\xff", "保健所", "\x7f", "\u202egpj.exe", "\u2067a\u2069", "\u200f"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
@@ -53,7 +56,8 @@ func FuzzHeaderText(f *testing.F) {
 func checkHeaderText(t *testing.T, s string) {
 	t.Helper()
 	breaks := func(r rune) bool {
-		return r < ' ' && r != '\t' || unicode.In(r, unicode.Zl, unicode.Zp) || r >= 0x7f && r < 0xa0
+		return r < ' ' && r != '\t' || unicode.In(r, unicode.Zl, unicode.Zp) || r >= 0x7f && r < 0xa0 ||
+			strings.ContainsRune("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069", r)
 	}
 	if !utf8.ValidString(s) || strings.ContainsFunc(s, breaks) {
 		t.Errorf("%q is taken for a header's text", s)

@@ -82,14 +82,14 @@ func TestRecordStays(t *testing.T) {
 	payload := campaign.EncodeResults([]campaign.Delivery{
 		{
 			Index: 3, State: campaign.DeliverySent, Attempts: 1, UpdatedAt: time.UnixMilli(1000), Person: person,
-			Digest: bytes.Repeat([]byte{0x22}, 4), Reply: "250 ok 1",
+			Digest: bytes.Repeat([]byte{0x22}, 4), Reply: "we ok 1",
 		},
-		{Index: 300, State: campaign.DeliveryFailed, Attempts: 2, UpdatedAt: time.UnixMilli(999), Person: person, Reply: "250 no"},
+		{Index: 300, State: campaign.DeliveryFailed, Attempts: 2, UpdatedAt: time.UnixMilli(999), Person: person, Reply: "we no"},
 		{Index: 4, State: campaign.DeliverySuppressed, UpdatedAt: time.UnixMilli(999)},
 	})
 	want := "0101" + "03" +
-		"03" + "01" + "01" + "d00f" + "02" + "0a0b0c0d" + strings.Repeat("11", 16) + "04" + "22222222" + "00" + "08" + hex.EncodeToString([]byte("250 ok 1")) +
-		"ac02" + "02" + "02" + "01" + "01" + strings.Repeat("11", 16) + "00" + "04" + "02" + hex.EncodeToString([]byte("no")) +
+		"03" + "01" + "01" + "d00f" + "02" + "0a0b0c0d" + strings.Repeat("11", 16) + "04" + "22222222" + "00" + "07" + hex.EncodeToString([]byte("we ok 1")) +
+		"ac02" + "02" + "02" + "01" + "01" + strings.Repeat("11", 16) + "00" + "03" + "02" + hex.EncodeToString([]byte("no")) +
 		"04" + "04" + "00" + "00" + "00" + "00" + "00" + "00"
 	if got := hex.EncodeToString(payload); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
@@ -116,20 +116,31 @@ func FuzzDecodeRecord(f *testing.F) {
 
 func TestAuditReply(t *testing.T) {
 	t.Parallel()
-	long := "250 2.0.0 Ok: queued as " + strings.Repeat("é", 60)
+	long := "queued as " + strings.Repeat("é", 60)
 	for _, c := range []struct{ reply, address, want string }{
-		{"250 2.0.0 Ok: queued as 4ZxY", "ada@example.org", "250 2.0.0 Ok: queued as 4ZxY"},
-		{"550 5.1.1 <Ada@Example.org>: Recipient rejected", "ada@example.org", "550 5.1.1 (address) Recipient rejected"},
-		{"550 no mailbox ada.lovelace here", "Ada.Lovelace@example.org", "550 no mailbox (address) here"},
-		{"550 no mailbox 'jo' here, go on", "jo@example.org", "550 no mailbox (address) here, go on"},
-		{"550 bounce+ada=example.org rejected", "ada@example.org", "550 (address) rejected"},
-		{"451 see admin@relay.example", "", "451 see (address)"},
+		{"250 2.0.0 Ok: queued as 4ZxY", "ada@example.org", "250 2.0.0"},
+		{"250 ok", "", "250"},
+		{"250 ", "", "250"},
+		{"250", "", "250"},
+		{"rcpt: 550 5.1.1 no Ada Lovelace here", "ada@example.org", "rcpt: 550 5.1.1"},
+		{"dot: 451 4.7.100 later, Ada (given up)", "ada@example.org", "dot: 451 4.7.100"},
+		{"rcpt: 550 5.1.1234 Ada", "", "rcpt: 550"},
+		{"rcpt: 550 5.1.1.1 Ada", "", "rcpt: 550"},
+		{"rcpt: 550 5.1", "", "rcpt: 550"},
+		{"rcpt: 550  5.1.1", "", "rcpt: 550"},
+		{"2500 octets", "", "2500 octets"},
+		{"rcpt: time-out", "", "rcpt: time-out"},
+		{"no <Ada@Example.org>: here", "ada@example.org", "no (address) here"},
+		{"no mailbox ada.lovelace here", "Ada.Lovelace@example.org", "no mailbox (address) here"},
+		{"no mailbox 'jo' here, go on", "jo@example.org", "no mailbox (address) here, go on"},
+		{"bounce+ada=example.org rejected", "ada@example.org", "(address) rejected"},
+		{"see admin@relay.example", "", "see (address)"},
 		{"  a\tb\r\nc ", "", "a b c"},
-		{"250  two spaces", "", "250 two spaces"},
+		{"two  spaces", "", "two spaces"},
 		{"one behind ", "", "one behind"},
-		{"550 ADA is gone", "ada@example.org", "550 (address) is gone"},
-		{"550 jojo is gone", "jo@example.org", "550 jojo is gone"},
-		{"250 ok", "K@example.org", "250 ok"}, // the Kelvin sign, of which k is the lower case
+		{"ADA is gone", "ada@example.org", "(address) is gone"},
+		{"jojo is gone", "jo@example.org", "jojo is gone"},
+		{"ok", "K@example.org", "ok"}, // the Kelvin sign, of which k is the lower case
 		{"bad \xff octet", "", "bad ? octet"},
 	} {
 		if got := campaign.AuditReply(c.reply, c.address); got != c.want {

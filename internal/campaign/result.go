@@ -46,12 +46,16 @@ const MaxAuditReplyOctets = 80
 // noAddress takes the place of what names a person in a text.
 const noAddress = "(address)"
 
-// AuditReply is a relay's reply to the recipient at address as the audit trail
-// keeps it, for ever: valid UTF-8, each word that has an @ or the address's
-// local part in it replaced, white space made single spaces, cut at
-// MaxAuditReplyOctets.
+// AuditReply is the reply that a delivery to address has, as the audit trail
+// keeps it, for ever. Of what a relay wrote it has the stage and the codes alone:
+// the text may name people in any way. A text of our own stays: valid UTF-8,
+// each word that has an @ or the address's local part in it replaced, white
+// space made single spaces, cut at MaxAuditReplyOctets.
 func AuditReply(reply, address string) string {
-	local, _, _ := strings.Cut(Key(address), "@")
+	if end := codesEnd(reply); end > 0 {
+		return reply[:end]
+	}
+	local, _, _ := strings.Cut(strings.ToLower(Key(address)), "@")
 	if len(reply) <= MaxAuditReplyOctets && isPlain(reply, local) {
 		return reply // as most are
 	}
@@ -62,6 +66,46 @@ func AuditReply(reply, address string) string {
 		text = strings.ToValidUTF8(text[:MaxAuditReplyOctets], "")
 	}
 	return text
+}
+
+// codesEnd is where the text begins of a relay's reply, as mailer.Reply and
+// mailer.Error write it: "stage: " in front where it is a refusal, a code of
+// three digits (RFC 5321 section 4.2), and an enhanced one (RFC 3463) where
+// there is one. 0 where it is no relay's.
+func codesEnd(reply string) int {
+	start := len(reply) - len(strings.TrimLeft(reply, "abcdefghijklmnopqrstuvwxyz"))
+	if strings.HasPrefix(reply[start:], ": ") {
+		start += len(": ")
+	}
+	end := start + digits(reply[start:])
+	if end != start+3 || end < len(reply) && reply[end] != ' ' {
+		return 0
+	}
+	if end == len(reply) {
+		return end
+	}
+	word, _, _ := strings.Cut(reply[end+1:], " ")
+	for at, part := end+1, 0; ; part++ {
+		n := digits(reply[at:])
+		at += n
+		switch {
+		case n == 0 || n > 3:
+			return end
+		case part == 2 && at == end+1+len(word):
+			return at
+		case part == 2 || at == len(reply) || reply[at] != '.':
+			return end
+		}
+		at++
+	}
+}
+
+// digits counts those that a text begins with.
+func digits(text string) (n int) {
+	for n < len(text) && '0' <= text[n] && text[n] <= '9' {
+		n++
+	}
+	return n
 }
 
 // isPlain says whether a text is single words of ASCII, single spaces between

@@ -53,6 +53,12 @@ func (s Status) Ended() bool {
 	return s == StatusCompleted || s == StatusFailed || s == StatusCancelled
 }
 
+// Shelved says whether the work of a campaign with the status is shelved, so
+// that only taking it up again makes it go on.
+func (s Status) Shelved() bool {
+	return s == StatusPaused || s == StatusCompleted || s == StatusFailed
+}
+
 // DeliveryState is what became of one recipient of a campaign.
 type DeliveryState string
 
