@@ -9,10 +9,14 @@
 // the gate, opens its session, takes a message off the budget, and only then a
 // job: nothing waits in the hands of a worker that waits itself. Where it may,
 // it takes the job that follows before it writes the one at hand, so that the
-// next envelope can go right behind the final dot. It keeps its session while
-// there is work and for IdleTimeout after, and ends it too when it has carried
-// its messages or when its permit is revoked; the permit is given back only
-// when the connection is over.
+// next envelope can go right behind the final dot. While the reply to that dot
+// is awaited, it makes the message's digest; and where its session is the
+// lane's only one, it takes a third job and renders it, since nobody else sends
+// meanwhile. That one is asked for again before its envelope goes: if the lane
+// has ended, the gate has closed or the permit is wanted back by then, it is
+// put back. It keeps its session while there is work and for IdleTimeout after,
+// and ends it too when it has carried its messages or when its permit is
+// revoked; the permit is given back only when the connection is over.
 //
 // Nothing is handed from goroutine to goroutine for a message. Workers take
 // jobs under short locks and, when they find none, park. Whoever makes work

@@ -71,8 +71,11 @@ func (w *worker) notConnected(err error, stamp uint64, probe bool) {
 // stopGroup stops a group none of whose messages would fare better.
 func (l *Lane) stopGroup(g *Group, me *mailer.Error) {
 	g.Stop()
-	l.log.Warn().Str("campaign", g.id).Str("stage", string(me.Stage)).Int("code", me.Code).
-		Msg("the relay refuses the campaign as a whole")
+	e := l.log.Warn().Str("campaign", g.id).Str("stage", string(me.Stage)).Int("code", me.Code)
+	if me.Stage == mailer.StageMail {
+		e = e.Str("reply", me.Reply()) // which is about the sender, and is in no reason
+	}
+	e.Msg("the relay refuses the campaign as a whole")
 }
 
 // asRelayTrouble: a connection that does not even open says something about
@@ -178,7 +181,7 @@ func (l *Lane) fails(me *mailer.Error, probe bool) {
 		l.probeTimer.Reset(wait)
 	}
 	if l.trouble == "" {
-		l.trouble = fmt.Sprintf("relay %s is in trouble: %s; trying again", l.relay.Addr(), me)
+		l.trouble = fmt.Sprintf("relay %s is in trouble: %s; trying again", l.relay.Addr(), me.Public())
 		l.logTrouble(me)
 	}
 }

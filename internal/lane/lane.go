@@ -151,6 +151,15 @@ func (l *Lane) goesOn(w *worker) bool {
 	return l.gate.open && w.index < l.concurrency.limit && l.serving.Err() == nil
 }
 
+// isAlone says whether there is but one session. What its worker does between a
+// reply and the next message, the relay waits for. Where there are more, others
+// send meanwhile, and might send what this one took before its time.
+func (l *Lane) isAlone() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.standing == 1
+}
+
 func (l *Lane) mayGoOn(w *worker) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

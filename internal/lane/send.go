@@ -1,6 +1,8 @@
 package lane
 
 import (
+	"bytes"
+	"crypto/sha256"
 	"errors"
 	"time"
 
@@ -18,6 +20,7 @@ type underWay struct {
 	source  *attachment
 	stamp   uint64 // see concurrency
 	message mailer.Message
+	digest  [sha256.Size]byte // of the message, once it is written
 	mail    mailer.Mail
 	// held is why the job was held back on this side.
 	held error
@@ -28,6 +31,7 @@ func newUnderWay(w *worker) *underWay {
 	u.mail.Message = &u.message
 	u.mail.MayBegin = u.mayBegin
 	u.mail.MayCommit = u.mayCommit
+	u.mail.Meanwhile = u.meanwhile
 	return u
 }
 
@@ -55,29 +59,62 @@ func (u *underWay) mayCommit() error {
 	return u.held
 }
 
+// meanwhile is what is done while the relay's reply to the final dot is awaited.
+func (u *underWay) meanwhile() {
+	u.digest = u.message.Digest()
+	if w := u.worker; w.lane.isAlone() {
+		w.takeAhead(mostInHand)
+	}
+}
+
+// mostInHand is how many jobs a worker has at once: the one being sent, the one
+// whose envelope is ahead, and a third where no other worker could take it,
+// made ready while the reply to the first is awaited.
+const mostInHand = 3
+
 // send takes a job and sends it, and goes on for as long as there are more
 // that may follow at once. It says false when there was none.
 func (w *worker) send(probe bool) (sent bool) {
 	l := w.lane
-	now, ahead := w.jobs[0], w.jobs[1]
-	if !now.take(false) {
+	if !w.take(false) {
 		l.share.Refund()
 		l.abandon(probe)
 		return false
 	}
 	defer func() { w.lastUsed = time.Now() }()
-	for {
-		following := w.takeAhead(ahead)
-		w.transact(now, following, probe)
-		probe = false
-		if following == nil {
+	for ; ; probe = false {
+		if w.inHand > 1 && !w.mayGoOn() { // it was taken a reply ago
+			w.putBack(1)
+		}
+		w.takeAhead(2)
+		w.transact(probe)
+		if w.inHand == 0 {
 			return true
 		}
-		if !w.mayFollow(ahead) {
-			ahead.putBack()
+		if !w.mayFollow() {
+			w.putBack(0)
 			return true
 		}
-		now, ahead = ahead, now
+	}
+}
+
+// take takes one job more into the worker's hands.
+func (w *worker) take(ahead bool) bool {
+	if !w.jobs[w.inHand].take(ahead) {
+		return false
+	}
+	w.inHand++
+	return true
+}
+
+// takeAhead takes jobs that follow the one being sent, where it may, until
+// there are n.
+func (w *worker) takeAhead(n int) {
+	for w.inHand < n && w.carries(w.inHand+1) && w.permit.Err() == nil && w.lane.share.TrySpend() {
+		if !w.take(true) {
+			w.lane.share.Refund()
+			return
+		}
 	}
 }
 
@@ -99,43 +136,48 @@ func (u *underWay) take(ahead bool) bool {
 	}
 }
 
-// takeAhead takes the job that follows the one under way, where it may.
-func (w *worker) takeAhead(ahead *underWay) *underWay {
-	if !w.carries(2) || w.permit.Err() != nil || !w.lane.share.TrySpend() {
-		return nil
-	}
-	if !ahead.take(true) {
-		w.lane.share.Refund()
-		return nil
-	}
-	return ahead
-}
-
-// transact sends one message, the next one's envelope behind it.
-func (w *worker) transact(now, following *underWay, probe bool) {
+// transact sends the first message, the next one's envelope behind it, and is
+// done with it.
+func (w *worker) transact(probe bool) {
+	now := w.jobs[0]
 	var next *mailer.Mail
-	if following != nil {
-		next = &following.mail
+	if w.inHand > 1 {
+		next = &w.jobs[1].mail
 	}
 	now.held = nil
 	reply, err := w.session.Send(w.lane.lanes.sending, &now.mail, next)
 	now.finish(reply, err, probe)
+	copy(w.jobs[:], w.jobs[1:])
+	w.jobs[mostInHand-1] = now
+	w.inHand--
 }
 
-// mayFollow says whether the job ahead may be sent now. The relay may have
-// its envelope already, which is called off then if need be.
-func (w *worker) mayFollow(ahead *underWay) bool {
+// mayGoOn says whether the worker may begin another message at once.
+func (w *worker) mayGoOn() bool { return w.permit.Err() == nil && w.lane.mayGoOn(w) }
+
+// mayFollow says whether the job that is first now may be sent. The relay may
+// have its envelope already, which is called off then if need be.
+func (w *worker) mayFollow() bool {
+	ahead := w.jobs[0]
 	if !w.session.Usable() {
 		return false
 	}
 	if !w.session.Begun(&ahead.mail) {
-		return w.carries(1) && w.permit.Err() == nil && w.lane.mayGoOn(w)
+		return w.carries(1) && w.mayGoOn()
 	}
 	if ahead.mayCommit() == nil {
 		return true
 	}
 	w.session.Drop(w.lane.lanes.sending)
 	return false
+}
+
+// putBack ends the jobs in hand from the nth on, which will not be sent.
+func (w *worker) putBack(n int) {
+	for _, u := range w.jobs[n:w.inHand] {
+		u.putBack()
+	}
+	w.inHand = n
 }
 
 // putBack ends a job that was not sent.
@@ -150,8 +192,7 @@ func (u *underWay) finish(reply mailer.Reply, err error, probe bool) {
 	if err == nil {
 		l.works()
 		l.sent.Inc()
-		digest := u.message.Digest()
-		u.report(Outcome{Reply: reply, Digest: digest[:]})
+		u.report(Outcome{Reply: reply, Digest: bytes.Clone(u.digest[:])})
 		return
 	}
 	if u.held != nil {
@@ -168,6 +209,7 @@ func (u *underWay) finish(reply mailer.Reply, err error, probe bool) {
 func (u *underWay) report(o Outcome) {
 	o.Index, o.MessageID, o.At = u.job.Index, u.job.MessageID, u.worker.lane.lanes.cfg.Now()
 	source := u.source.source
-	u.job, u.source = Job{}, nil // keeps no letter alive
+	u.job, u.source = Job{}, nil // keeps no letter alive,
+	u.message.Reset()            // nor does its message
 	source.Done(o)
 }

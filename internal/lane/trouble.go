@@ -56,7 +56,8 @@ func (l *Lane) noteDay(until time.Time) {
 
 // Trouble is what keeps a lane from sending.
 type Trouble struct {
-	// Text is for the campaigns' owners; "" when there is no trouble.
+	// Text is for the campaigns' owners, from mailer.Error.Public; "" when there
+	// is no trouble.
 	Text string
 	// Since is when the relay's trouble began, on the monotonic clock; zero
 	// without trouble, and while only the day's budget is exhausted, which

@@ -30,8 +30,11 @@ type worker struct {
 	rested   bool
 	lastUsed time.Time // the session
 	idle     *time.Timer
-	// jobs are the one being sent and the one ahead, by turns.
-	jobs [2]*underWay
+	// jobs are those in hand and behind them, for their memory, unused ones.
+	jobs [mostInHand]*underWay
+	// inHand counts the jobs that were taken and are not done. The first is the
+	// one being sent, the next is that whose envelope goes behind its final dot.
+	inHand int
 }
 
 func newWorker(l *Lane, index int) *worker {

@@ -56,7 +56,7 @@ type Session struct {
 	// sender is the From of the last envelope that was sound, and last the
 	// reply to the last message with its text as it came: both are mostly the
 	// same for the next.
-	sender   sender
+	sender   soundAddress
 	last     Reply
 	lastText []byte
 	// vector and blocks are used for writing large messages.

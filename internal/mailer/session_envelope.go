@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+
+	"postern/internal/campaign"
 )
 
 // envelope is an Envelope as it goes over the wire.
@@ -14,11 +16,15 @@ type envelope struct {
 	smtpUTF8 bool
 }
 
-// sender is a From that was sound, and what became of it.
-type sender struct {
-	from, wire string
-	smtpUTF8   bool
+// soundAddress is an address that passed campaign.WireAddress, as it was given
+// and as it goes over the wire; the zero one is none.
+type soundAddress struct {
+	address, wire string
+	smtpUTF8      bool
 }
+
+// is says whether address is the one that passed.
+func (a *soundAddress) is(address string) bool { return a.address == address && address != "" }
 
 // envelope makes the envelope for the wire and checks it against what the
 // relay offers. What all messages have in common, the sender's address and the
@@ -34,7 +40,7 @@ func (s *Session) envelope(m *Mail) (envelope, *Error) {
 		err.Scope = ScopeCampaign // every message has this sender
 		return e, err
 	}
-	to, toUTF8, err := s.path("recipient", m.To)
+	to, toUTF8, err := s.recipient(m)
 	e.from, e.to, e.smtpUTF8 = s.sender.wire, to, s.sender.smtpUTF8 || toUTF8 || m.Message.SMTPUTF8()
 	if err == nil && e.smtpUTF8 && !s.ext.smtpUTF8 {
 		err = unsendable(fmt.Sprintf("an address in the header needs a relay with SMTPUTF8, which %s does not offer", s.relay.Addr()))
@@ -60,28 +66,42 @@ func (s *Session) checkSize(m *Message) *Error {
 }
 
 func (s *Session) checkSender(from string) *Error {
-	if from == s.sender.from && from != "" {
+	if s.sender.is(from) {
 		return nil
 	}
 	wire, utf8, err := s.path("sender", from)
 	if err != nil {
 		return err
 	}
-	s.sender = sender{from: from, wire: wire, smtpUTF8: utf8}
+	s.sender = soundAddress{address: from, wire: wire, smtpUTF8: utf8}
 	return nil
+}
+
+// recipient makes the recipient's address ready for the wire. Mostly it is that
+// of the message's header, where it is so already.
+func (s *Session) recipient(m *Mail) (wire string, needsUTF8 bool, failure *Error) {
+	if to := &m.Message.to; to.is(m.To) {
+		return to.wire, to.smtpUTF8, s.takes("recipient", to.smtpUTF8)
+	}
+	return s.path("recipient", m.To)
 }
 
 // path makes an address ready for the wire; role is what it is called.
 func (s *Session) path(role, address string) (wire string, needsUTF8 bool, failure *Error) {
-	wire, needsUTF8, err := WireAddress(address)
+	wire, needsUTF8, err := campaign.WireAddress(address)
 	if err != nil {
 		return "", false, unsendable(fmt.Sprintf("the %s's address %s", role, err))
 	}
+	return wire, needsUTF8, s.takes(role, needsUTF8)
+}
+
+// takes holds an address to what the relay offers.
+func (s *Session) takes(role string, needsUTF8 bool) *Error {
 	if needsUTF8 && !s.ext.smtpUTF8 {
-		return "", false, unsendable(fmt.Sprintf("the %s's address needs a relay with SMTPUTF8, which %s does not offer",
+		return unsendable(fmt.Sprintf("the %s's address needs a relay with SMTPUTF8, which %s does not offer",
 			role, s.relay.Addr()))
 	}
-	return wire, needsUTF8, nil
+	return nil
 }
 
 func unsendable(text string) *Error {

@@ -104,7 +104,8 @@ func spell(octets []byte) []byte {
 // FuzzSession answers a pipelining session with any octets, cut anywhere. It
 // must end by itself, and a message is sent only when the relay saw its final
 // dot and answered that one with 2yz; one that failed without doubt and
-// without a reply is not with the relay.
+// without a reply is not with the relay. Meanwhile is called for exactly those
+// whose reply to the dot was awaited.
 func FuzzSession(f *testing.F) {
 	const (
 		begun = "250 2.1.0 ok\r\n250 2.1.5 ok\r\n354 go\r\n"
@@ -174,8 +175,17 @@ func converse(t *testing.T, s *Session, drops byte) []error {
 		if s.Begun(m) && drops>>i&1 == 1 {
 			s.Drop(t.Context())
 		}
+		meanwhiles := 0
+		m.Meanwhile = func() { meanwhiles++ }
 		_, err := s.Send(t.Context(), m, nextOf(all, i))
 		results = append(results, err)
+		want := 0
+		if err == nil || asError(t, err).Stage == StageDot {
+			want = 1
+		}
+		if meanwhiles != want {
+			t.Errorf("message %d: %d calls of Meanwhile with %v", i, meanwhiles, err)
+		}
 		if err != nil && asError(t, err).Scope == ScopeSession && s.Usable() {
 			t.Errorf("message %d: usable after %v", i, err)
 		}

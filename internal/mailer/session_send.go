@@ -86,6 +86,9 @@ func (s *Session) transact(m, next *Mail) (Reply, *Error) {
 	if err := s.commit(m, next); err != nil {
 		return Reply{}, err
 	}
+	if m.Meanwhile != nil {
+		m.Meanwhile()
+	}
 	return s.finish()
 }
 

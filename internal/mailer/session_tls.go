@@ -68,7 +68,7 @@ func (s *Session) tlsFailure(cause error) *Error {
 func certificateText(host string, cause error) string {
 	text := fmt.Sprintf("the certificate of %s is not valid: %s", host, cause)
 	if _, ok := errors.AsType[x509.UnknownAuthorityError](cause); ok {
-		text += "; to trust a private authority, name its certificate in RELAY_CA_FILE"
+		text += "; to trust a private authority, give its certificate in RELAY_CA_FILE or RELAY_CA"
 	}
 	return text
 }
