@@ -62,7 +62,7 @@ func BaseName(name string) string {
 }
 
 func checkFilename(given, base string) error {
-	if err := campaign.CheckHeaderText(given); err != nil {
+	if err := campaign.CheckShownName(given); err != nil {
 		return err
 	}
 	switch {

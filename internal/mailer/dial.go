@@ -70,7 +70,7 @@ func newSession(relay Relay, opts Options, conn net.Conn) *Session {
 // is written, and to the address that each dial ends at, whatever the name
 // resolved to.
 func connect(ctx context.Context, relay Relay, opts *Options) (net.Conn, *Error) {
-	if err := opts.Rules.CheckRelay(relay.Host, relay.Port); err != nil {
+	if err := opts.Rules.CheckRelay(relay); err != nil {
 		return nil, dialFailure(relay, err)
 	}
 	dialer := net.Dialer{

@@ -109,43 +109,15 @@ func FuzzAttachment(f *testing.F) {
 		}
 		checkWire(t, raw)
 		e := parseFiles(t, raw)
-		if len(e.Attachments) != 2 || !bytes.Equal(e.Attachments[0].Content, data) || string(e.Attachments[1].Content) != "last" {
-			t.Fatalf("%d attachments in\n%s", len(e.Attachments), raw)
+		files := fileOctets(t, raw)
+		if len(e.Attachments) != 2 || len(files) != 2 || !bytes.Equal(files[0], data) || string(files[1]) != "last" {
+			t.Fatalf("%d attachments and %d files in\n%s", len(e.Attachments), len(files), raw)
 		}
 		if got := e.Attachments[0].FileName; got != BaseName(name) {
 			t.Errorf("%q arrived as %q, want %q, in\n%s", name, got, BaseName(name), raw)
 		}
 		if strings.ContainsAny(BaseName(name), "/\\\r\n\x00") {
 			t.Errorf("the base name %q", BaseName(name))
-		}
-	})
-}
-
-// FuzzWireAddress: what goes into the envelope passes the check itself, and has
-// the same form when it is put through again.
-func FuzzWireAddress(f *testing.F) {
-	for _, s := range []string{
-		"a@b.example", "a@bücher.example", "ä@b.example", "a@ｅxample.org", "a@xn--a.example", "a@EXAMPLE.org", "a@ß.example", "a@\u2024.example",
-		"a@b\u3002example", "a@xn--bcher-kva.example", "a@℀.example", `"a> ORCPT=x"@d.example`,
-	} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, s string) {
-		wire, smtputf8, err := WireAddress(s)
-		if err != nil {
-			return
-		}
-		if err := campaign.CheckAddress(wire); err != nil {
-			t.Errorf("%q goes over the wire as %q, which %v", s, wire, err)
-		}
-		if domain := campaign.Domain(wire); !isASCII(domain) || smtputf8 == isASCII(wire) {
-			t.Errorf("%q goes over the wire as %q, SMTPUTF8 %v", s, wire, smtputf8)
-		}
-		if again, _, err := WireAddress(wire); err != nil || again != wire {
-			t.Errorf("%q, and then %q, %v", wire, again, err)
-		}
-		if strings.ContainsAny(wire, " <>\r\n\x00\t\"\\()[],;:") {
-			t.Errorf("%q goes over the wire as %q", s, wire)
 		}
 	})
 }

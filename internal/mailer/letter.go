@@ -122,9 +122,12 @@ func (c Content) check() (d draft, faults []campaign.Fault) {
 
 func (d *draft) checkMailboxes(fault func(field, rule string)) {
 	check := func(field string, m campaign.Mailbox) (wire string) {
-		wire, utf8, err := WireAddress(m.Address)
+		wire, utf8, err := campaign.WireAddress(m.Address)
 		if err == nil {
 			err = checkName(m.Name)
+		}
+		if err == nil {
+			err = campaign.CheckShownName(m.Name)
 		}
 		if err != nil {
 			fault(field, err.Error())

@@ -4,43 +4,12 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"hash"
-	"strings"
 	"sync"
 	"unicode/utf8"
 
-	"golang.org/x/net/idna"
-
 	"postern/internal/campaign"
 )
-
-// WireAddress gives an address as it stands in the envelope and in headers:
-// the domain in A-labels (RFC 5890, by the Lookup profile of UTS 46), the
-// local part as it is. smtputf8 says that the local part is not ASCII, so that
-// the relay must offer SMTPUTF8 (RFC 6531). The error is the rule that the
-// address broke, to stand behind a field's name.
-func WireAddress(address string) (ascii string, smtputf8 bool, err error) {
-	if err := campaign.CheckAddress(address); err != nil {
-		return "", false, err
-	}
-	if isASCII(address) {
-		return address, false, nil
-	}
-	local, domain, _ := strings.Cut(address, "@")
-	if !isASCII(domain) {
-		if domain, err = idna.Lookup.ToASCII(domain); err != nil {
-			return "", false, errors.New("must have a valid internationalised domain name")
-		}
-	}
-	// A mapped name can be longer than the one that passed, or have other
-	// characters.
-	ascii = local + "@" + domain
-	if err := campaign.CheckAddress(ascii); err != nil {
-		return "", false, err
-	}
-	return ascii, !isASCII(local), nil
-}
 
 func isASCII(s string) bool {
 	for i := range len(s) {
@@ -66,7 +35,7 @@ type MessageIDs struct {
 // Compile took: the Message-IDs' domain is its own, in A-labels.
 func NewMessageIDs(key []byte, campaignID, fromAddress string) *MessageIDs {
 	ids := &MessageIDs{lead: campaignID + "\x00", domain: "@postern.invalid"} // RFC 2606: nobody's
-	if wire, _, err := WireAddress(fromAddress); err == nil {
+	if wire, _, err := campaign.WireAddress(fromAddress); err == nil {
 		ids.domain = "@" + campaign.Domain(wire)
 	}
 	ids.macs.New = func() any { return hmac.New(sha256.New, key) }

@@ -64,7 +64,7 @@ func soundValues(address string, values ...string) bool {
 		}
 		octets += len(v)
 	}
-	_, _, err := WireAddress(address)
+	_, _, err := campaign.WireAddress(address)
 	return err == nil && octets < maxNameOctets
 }
 

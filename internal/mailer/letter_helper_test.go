@@ -1,8 +1,13 @@
 package mailer
 
 import (
+	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
+	"mime"
+	"mime/multipart"
+	"net/mail"
 	"slices"
 	"strings"
 	"testing"
@@ -73,6 +78,12 @@ func checkWire(tb testing.TB, raw string) {
 	}
 }
 
+// unfolded says whether a line may be longer than others: it is one word of a
+// part's header, a media type (at most 255 octets) or a file's name.
+func unfolded(line string) bool {
+	return len(line) <= 998 && (strings.HasPrefix(line, "Content-Type: ") || strings.HasPrefix(line, " filename=") || strings.HasPrefix(line, " name="))
+}
+
 func wireFault(raw string) error {
 	if !strings.HasSuffix(raw, "\r\n") {
 		return errors.New("no CRLF at the end")
@@ -91,7 +102,7 @@ func wireFault(raw string) error {
 			return fmt.Errorf("line %d is not 7-bit: %q", i+1, line)
 		case strings.HasPrefix(line, "."):
 			return fmt.Errorf("line %d starts with a dot: %q", i+1, line)
-		case len(line) > most && !strings.HasPrefix(line, " filename=") && !strings.HasPrefix(line, " name="):
+		case len(line) > most && !unfolded(line):
 			return fmt.Errorf("line %d has %d octets: %q", i+1, len(line), line)
 		}
 	}
@@ -110,6 +121,38 @@ func parseMIME(tb testing.TB, raw string) *enmime.Envelope {
 func parseFiles(tb testing.TB, raw string) *enmime.Envelope {
 	tb.Helper()
 	return parseWith(tb, raw, enmime.ErrorPlainTextFromHTML, enmime.ErrorCharsetDeclaration, enmime.ErrorCharsetConversion)
+}
+
+// fileOctets decodes the attachments by the standard library: enmime guesses
+// the charset of text that names none, and converts it.
+func fileOctets(tb testing.TB, raw string) (files [][]byte) {
+	tb.Helper()
+	m, err := mail.ReadMessage(strings.NewReader(raw))
+	if err != nil {
+		tb.Fatalf("%v in\n%s", err, raw)
+	}
+	_, parameters, err := mime.ParseMediaType(m.Header.Get("Content-Type"))
+	if err != nil {
+		tb.Fatalf("%v in\n%s", err, raw)
+	}
+	parts := multipart.NewReader(m.Body, parameters["boundary"])
+	for {
+		part, err := parts.NextRawPart()
+		if errors.Is(err, io.EOF) {
+			return files
+		}
+		if err != nil {
+			tb.Fatalf("%v in\n%s", err, raw)
+		}
+		if part.Header.Get("Content-Transfer-Encoding") != "base64" {
+			continue
+		}
+		octets, err := io.ReadAll(base64.NewDecoder(base64.StdEncoding, part))
+		if err != nil {
+			tb.Fatalf("%v in\n%s", err, raw)
+		}
+		files = append(files, octets)
+	}
 }
 
 func parseWith(tb testing.TB, raw string, allowed ...string) *enmime.Envelope {

@@ -65,6 +65,10 @@ func (l *Letter) Render(m *Message, r campaign.Recipient, messageID string) erro
 	return nil
 }
 
+// Reset empties the message, so that it keeps no letter's octets from being
+// freed. It is for a message that is rendered again only later, or never.
+func (m *Message) Reset() { m.reset() }
+
 // reset empties the message and keeps its buffers.
 func (m *Message) reset() {
 	if cap(m.scratch) > maxKeptScratch {
@@ -183,11 +187,12 @@ func (w *renderer) value(p *piece) error {
 
 // to writes the To field: the address with the contact's name.
 func (w *renderer) to() error {
-	address, smtputf8, err := WireAddress(w.recipient.Address)
+	address, smtputf8, err := campaign.WireAddress(w.recipient.Address)
 	if err != nil {
 		return w.refuse(value{field: fieldEmail}, err.Error())
 	}
 	w.smtputf8 = smtputf8
+	w.message.to = soundAddress{address: w.recipient.Address, wire: address, smtpUTF8: smtputf8}
 	name := w.message.text[:0]
 	for _, i := range []int{indexFirstName, indexLastName} {
 		part := w.recipient.Values[i]

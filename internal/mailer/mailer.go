@@ -63,6 +63,10 @@ type Envelope struct {
 type Mail struct {
 	Envelope
 	Message *Message
+	// Meanwhile, when set, is called once for each reply to a final dot, between
+	// the write of the dot and the reading of the reply: what it does costs no
+	// time of its own while the relay takes as long. It must not use the session.
+	Meanwhile func()
 }
 
 // Stage is where in a session something happened.
@@ -176,6 +180,7 @@ type Message struct {
 	scratch  []byte
 	size     int64
 	shared   int64 // octets of size that every message of the letter has
+	to       soundAddress
 	smtputf8 bool
 	// marks and text are Render's, kept for their memory.
 	marks []mark

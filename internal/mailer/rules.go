@@ -15,6 +15,7 @@ type Rules struct {
 	hosts    []string
 	prefixes []netip.Prefix
 	ports    []int
+	bounds   Bounds
 }
 
 // DefaultRelayPorts are the ports of mail submission: implicit TLS,
@@ -81,17 +82,24 @@ func parsePrefix(s string) (netip.Prefix, error) {
 }
 
 // CheckRelay says whether a relay may be used, as far as that shows before
-// its name is resolved: for an early answer. What counts is the check of the
-// final address at each dial. The error is what a person can act on.
-func (r Rules) CheckRelay(host string, port int) error {
-	if err := r.CheckHost(host); err != nil {
-		return err
+// its name is resolved: for an early answer. Each dial makes it as well, and
+// checks the final address. The error is what a person can act on.
+func (r Rules) CheckRelay(relay Relay) error {
+	for _, err := range []error{
+		r.CheckHost(relay.Host), r.CheckPort(relay.Port), r.CheckTransport(relay.UseTLS), r.CheckAccount(relay.Username),
+	} {
+		if err != nil {
+			return err
+		}
 	}
-	return r.CheckPort(port)
+	return nil
 }
 
 // CheckPort is the part of CheckRelay about the port.
 func (r Rules) CheckPort(port int) error {
+	if r.bounds.Choice == DefaultRelay && port != r.bounds.Default.Port {
+		return ruleErrorf("port %d is not the default relay's, and RELAYS=default allows no other", port)
+	}
 	ports := r.ports
 	if len(ports) == 0 {
 		ports = DefaultRelayPorts()
@@ -109,6 +117,9 @@ func (r Rules) CheckHost(host string) error {
 	}
 	if err := checkHostName(host); err != nil {
 		return ruleErrorf("the relay's host %s", err) // which may be as long as a request
+	}
+	if err := r.checkChosen(host); err != nil {
+		return err
 	}
 	key := hostKey(host)
 	isLocal := key == "localhost" || strings.HasSuffix(key, ".localhost")
@@ -138,14 +149,12 @@ func (r Rules) checkAddr(host string, addr netip.Addr) error {
 	if kind := neverAllowed(plain); kind != "" {
 		return ruleErrorf("%s is %s, which can never be allowed", what, kind)
 	}
-	kind := notPublic(plain)
-	if kind == "" || slices.Contains(r.hosts, hostKey(host)) {
-		return nil
+	if err := r.checkChosen(host); err != nil {
+		return err
 	}
-	for _, p := range r.prefixes {
-		if p.Contains(plain) {
-			return nil
-		}
+	kind := notPublic(plain)
+	if kind == "" || slices.Contains(r.hosts, hostKey(host)) || r.inPrefixes(plain) {
+		return nil
 	}
 	return ruleErrorf("%s is %s and not allowed; RELAY_ALLOW can allow it", what, kind)
 }

@@ -48,6 +48,17 @@ func TestCheckHost(t *testing.T) {
 		{"64:ff9b::a00:1", "", "private"},
 		{"2002:a00:1::1", "", "private"},
 		{"::7f00:1", "", "special-purpose"},
+		{"::ffff:0:808:808", "", ""},
+		{"::ffff:0:a00:1", "", "private"},
+		{"::ffff:0:7f00:1", "", "loopback"},
+		{"64:ff9b:1::808:808", "", "private"},
+		{"2001:0:808:808::1", "", "special-purpose"},
+		{"2620:4f:8000::1", "", "special-purpose"},
+		{"100:0:0:1::1", "", "2000::/3"},
+		{"4000::1", "", "2000::/3"},
+		{"1fff::1", "", "2000::/3"},
+		{"4000::1", "4000::/16", ""},
+		{"3ffe::1", "", ""},
 
 		{"0.0.0.0", "0.0.0.0/0", "never"},
 		{"::", "::/0", "never"},
@@ -65,6 +76,16 @@ func TestCheckHost(t *testing.T) {
 		{"::ffff:169.254.169.254", "0.0.0.0/0", "never"},
 		{"64:ff9b::a9fe:a9fe", "0.0.0.0/0", "never"},
 		{"2002:a9fe:a9fe::", "0.0.0.0/0", "never"},
+		{"::ffff:0:a9fe:a9fe", "::/0", "never"},
+		{"::a9fe:a9fe", "::/0", "never"},
+		{"64:ff9b:1::a9fe:a9fe", "::/0", "never"},
+		{"64:ff9b:1:a9fe:a9:fe00::", "::/0", "never"},
+		{"64:ff9b:1:a9:fe:a9fe::", "::/0", "never"},
+		{"64:ff9b:1:0:a9:fea9:fe00:0", "::/0", "never"},
+		{"2001:0:a9fe:a9fe::1", "::/0", "never"},
+		{"2001::5601:5601", "::/0", "never"},
+		{"fd20:ce::254", "fc00::/7", "never"},
+		{"fd20:ce::253", "fc00::/7", ""},
 
 		{"2852039166", "0.0.0.0/0", "usual form"},
 		{"0xA9FEA9FE", "0.0.0.0/0", "usual form"},
@@ -106,10 +127,10 @@ func TestCheckHost(t *testing.T) {
 
 func TestCheckPort(t *testing.T) {
 	t.Parallel()
-	if err := (Rules{}).CheckRelay("smtp.example.com", 587); err != nil {
+	if err := (Rules{}).CheckRelay(Relay{Host: "smtp.example.com", Port: 587}); err != nil {
 		t.Error(err)
 	}
-	err := Rules{}.CheckRelay("smtp.example.com", 25)
+	err := Rules{}.CheckRelay(Relay{Host: "smtp.example.com", Port: 25})
 	if err == nil || !strings.Contains(err.Error(), "RELAY_PORTS") {
 		t.Errorf("port 25: %v", err)
 	}
@@ -128,6 +149,8 @@ func TestParseRulesRefuses(t *testing.T) {
 		"169.254.0.0/16":     "never",
 		"fe80::/10":          "never",
 		"fd00:ec2::254/128":  "never",
+		"fd20:ce::254":       "never",
+		"::ffff:0:a9fe:a9fe": "never",
 		"100.100.100.200/32": "never",
 	} {
 		_, err := ParseRules([]string{"10.0.0.0/8", entry}, nil)
@@ -152,6 +175,10 @@ func TestCheckAddrOfAllowedName(t *testing.T) {
 		{"Relay.Internal.", "127.0.0.1", true},
 		{"relay.internal", "169.254.169.254", false},
 		{"relay.internal", "fd00:ec2::254", false},
+		{"relay.internal", "fd20:ce::254", false},
+		{"relay.internal", "64:ff9b:1::a9fe:a9fe", false},
+		{"relay.internal", "::ffff:0:a9fe:a9fe", false},
+		{"relay.internal", "2001:0:a9fe:a9fe::1", false},
 		{"other.internal", "10.0.0.5", false},
 		{"other.internal", "1.1.1.1", true},
 	} {
@@ -178,7 +205,7 @@ func TestRefusalsTellNoAddresses(t *testing.T) {
 }
 
 func FuzzCheckHost(f *testing.F) {
-	for _, seed := range []string{"smtp.example.com", "127.0.0.1", "2852039166", "0x7f.1", "::1", "fe80::1%1", "a\r\nb"} {
+	for _, seed := range []string{"smtp.example.com", "127.0.0.1", "2852039166", "0x7f.1", "::1", "fe80::1%1", "a\r\nb", "::ffff:0:a9fe:a9fe", "64:ff9b::808:808", "4000::1"} {
 		f.Add(seed)
 	}
 	rules := Rules{}
@@ -189,7 +216,15 @@ func FuzzCheckHost(f *testing.F) {
 		if strings.ContainsAny(host, " \r\n\x00[]/%") {
 			t.Errorf("%q is allowed", host)
 		}
-		if addr, err := netip.ParseAddr(host); err == nil && (addr.IsPrivate() || addr.IsLoopback() || addr.IsLinkLocalUnicast()) {
+		addr, err := netip.ParseAddr(host)
+		if err != nil {
+			return
+		}
+		inner := addr.Unmap()
+		if b := addr.As16(); !inner.Is4() && b[0]>>5 != 1 { // not in 2000::/3, so what counts is inside
+			inner = netip.AddrFrom4([4]byte(b[12:]))
+		}
+		if inner.IsPrivate() || inner.IsLoopback() || inner.IsLinkLocalUnicast() || inner.IsMulticast() || inner.IsUnspecified() {
 			t.Errorf("%q is allowed", host)
 		}
 	})
