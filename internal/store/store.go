@@ -28,6 +28,7 @@ package store
 
 import (
 	"context"
+	"crypto/subtle"
 	"time"
 
 	"postern/internal/campaign"
@@ -95,11 +96,32 @@ type NewCampaign struct {
 	// Content holds, by digest, all that the campaign's ContentRefs name.
 	Content map[string][]byte
 	// IdempotencyKey may be "". RequestDigest tells whether the same key
-	// came with the same request.
+	// came with the same request; EarlierDigests are what it was for the same
+	// request before, as other sealing keys made it.
 	IdempotencyKey string
 	RequestDigest  string
+	EarlierDigests []string
+	// Nonce is random and this call's alone. It is not stored: what is stored to
+	// recognise the call by is made with it, so that nobody can try by that what
+	// the arguments were.
+	Nonce string
 	// Actor asks for it.
 	Actor campaign.Actor
+}
+
+// Digests are all that the request may be known by.
+func (n NewCampaign) Digests() []string {
+	return append([]string{n.RequestDigest}, n.EarlierDigests...)
+}
+
+// SameRequest says whether a stored digest is one of those, in a time that
+// tells nothing about it.
+func SameRequest(stored string, digests []string) bool {
+	same := 0
+	for _, digest := range digests {
+		same |= subtle.ConstantTimeCompare([]byte(stored), []byte(digest))
+	}
+	return same == 1
 }
 
 // IdempotencyFor is how long an Idempotency-Key is remembered at least.
@@ -111,7 +133,7 @@ type Campaigns interface {
 	// (Key.Number 0, due at CreatedAt, or at SendAt where the campaign is
 	// scheduled) and its Idempotency-Key together: on an error there is no
 	// campaign, and no content stays behind unless the process dies in the
-	// middle. When the key is known with the same digest it returns the
+	// middle. When the key is known with one of the Digests it returns the
 	// campaign of that key, as first stored or as it is now, and created
 	// false. CodeKeyReused when the key came with another digest; CodeConflict
 	// while another call with the key is under way, or when the campaign's ID
@@ -125,14 +147,17 @@ type Campaigns interface {
 	// digest; CodeConflict while a call with the key is under way, whatever
 	// its digest. CodeNotFound is no promise that CreateCampaign will find the
 	// key free.
-	FindByKey(ctx context.Context, idempotencyKey, requestDigest string) (campaignID string, err error)
+	FindByKey(ctx context.Context, idempotencyKey string, digests ...string) (campaignID string, err error)
 
-	// GetCampaign gives one campaign. CodeNotFound.
+	// GetCampaign gives one campaign. CodeNotFound. CodeDamaged, as of all
+	// methods that need the campaign's record, where that cannot be read
+	// (ErrDamaged).
 	GetCampaign(ctx context.Context, id string) (campaign.Campaign, error)
 
-	// ListCampaigns gives up to limit campaigns, newest id first; cursor,
-	// next and errors as in ListContacts.
-	ListCampaigns(ctx context.Context, cursor string, limit int) (campaigns []campaign.Campaign, next string, err error)
+	// ListCampaigns gives up to limit campaigns, those that are damaged among
+	// them, which are no error of the call; cursor, next and errors as in
+	// ListContacts.
+	ListCampaigns(ctx context.Context, cursor string, limit int) (CampaignPage, error)
 
 	// Transition moves a campaign to a status. UpdatedAt becomes At, Reason is
 	// stored; in_progress sets RunningSince, and StartedAt where it is zero;
@@ -147,7 +172,9 @@ type Campaigns interface {
 	// nothing but Restart may take them back: from these, Transition reaches
 	// cancelled only, as far as CanBecome allows that, and all else is
 	// CodeConflict. So a task that starts a campaign does not undo the pause
-	// that came a moment before.
+	// that came a moment before. The same write makes the control lease of such
+	// a campaign free, open and due at At, whoever holds it (Version + 1): its
+	// next holder closes the books over the new status.
 	Transition(ctx context.Context, id string, t Transition) (campaign.Campaign, error)
 
 	// Restart takes a campaign whose status is From back to To, sets its relay
@@ -181,6 +208,7 @@ type Campaigns interface {
 	// Totals counts a campaign's recipients with a number of reads that does
 	// not grow with the campaign. A campaign that is not there has zero
 	// totals. Checkpoints that returned before the call are all counted.
+	// CodeDamaged where the totals cannot be read.
 	Totals(ctx context.Context, campaignID string) (campaign.Totals, error)
 }
 

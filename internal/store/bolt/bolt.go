@@ -201,9 +201,7 @@ func prepare(db *bbolt.DB, path string) error {
 		meta := btx.Bucket([]byte(metaBucket))
 		found := string(meta.Get([]byte(formatKey)))
 		if found != "" && found != format {
-			return campaign.Errorf(campaign.CodeUnavailable,
-				"%s has format %q, this version of Postern reads %q: use the version that wrote it, or move it away to begin with an empty one",
-				path, found, format)
+			return errFormat(path, found)
 		}
 		if err := meta.Put([]byte(formatKey), []byte(format)); err != nil {
 			return err
@@ -217,6 +215,19 @@ func prepare(db *bbolt.DB, path string) error {
 		return diskError(err, path)
 	}
 	return nil
+}
+
+// errFormat is about a file that another version has written. What wants to
+// write it was rolled back.
+func errFormat(path, found string) error {
+	writer := "a newer version of Postern"
+	if len(found) < len(format) || len(found) == len(format) && found < format {
+		writer = "an older version of Postern, from before its first release"
+	}
+	return campaign.Errorf(campaign.CodeUnavailable,
+		"%s has format %q, which %s has written, and this version reads %q. Its data is unharmed: nothing in it was changed. Go on with the version "+
+			"that wrote it; or, to begin with an empty store, name another DATA_DIR, or move the file and the key file beside it away together. "+
+			"There is no conversion", path, found, writer, format)
 }
 
 // makeDirectory makes a directory that outlives a power failure, unless it is

@@ -1,8 +1,11 @@
 package bolt
 
 import (
+	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -51,7 +54,29 @@ func TestContract(t *testing.T) {
 			}
 			return openIn(t, filepath.Dir(s.(*Store).path))
 		},
+		Damages: map[string]func(t *testing.T, s store.Store, id string){
+			"no JSON":            damageCampaign(func(value []byte) []byte { return value[:len(value)-1] }),
+			"no octets":          damageCampaign(func([]byte) []byte { return nil }),
+			"another campaign's": damageCampaign(func(value []byte) []byte { return bytes.Replace(value, []byte(`"ID":"`), []byte(`"ID":"x`), 1) }),
+			"no campaign's":      damageCampaign(func([]byte) []byte { return []byte("{}") }),
+			"a status that is none": damageCampaign(func(value []byte) []byte {
+				return bytes.Replace(value, []byte(`"Status":"p`), []byte(`"Status":"q`), 1)
+			}),
+		},
 	}.Run(t)
+}
+
+// damageCampaign changes what is stored of a campaign.
+func damageCampaign(change func(value []byte) []byte) func(t *testing.T, s store.Store, id string) {
+	return func(t *testing.T, s store.Store, id string) {
+		t.Helper()
+		err := s.(*Store).update(t.Context(), func(t *tx) error {
+			return t.put(campaignsBucket, []byte(id), change(slices.Clone(t.get(campaignsBucket, []byte(id)))))
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 func TestOpenMakesPrivateFiles(t *testing.T) {
@@ -112,11 +137,24 @@ func TestOpenRefuses(t *testing.T) {
 				t.Fatal(err)
 			}
 			corrupt(t, s, metaBucket, []byte(formatKey), []byte(other))
-			if err := s.Close(); err != nil {
+			err = s.db.Update(func(tx *bbolt.Tx) error { return tx.DeleteBucket([]byte(auditBucket)) }) // which others do not have
+			if err := errors.Join(err, s.Close()); err != nil {
 				t.Fatal(err)
 			}
-			mustNotOpen(t, dir, `has format "`+other+`"`)
-			mustNotOpen(t, dir, `has format "`+other+`"`) // the refusal has let go of the lock
+			before, err := os.ReadFile(filepath.Join(dir, FileName))
+			if err != nil {
+				t.Fatal(err)
+			}
+			writer := map[string]string{"2": "an older version", "4": "a newer version"}[other]
+			for _, words := range []string{`has format "` + other + `"`, writer, "unharmed", "another DATA_DIR", "key file"} {
+				mustNotOpen(t, dir, words) // the refusal has let go of the lock
+				if s, trials := Examine(t.Context(), dir); s != nil || !strings.Contains(trials[len(trials)-1].Detail, words) {
+					t.Errorf("the examination says %+v", trials)
+				}
+			}
+			if after, err := os.ReadFile(filepath.Join(dir, FileName)); err != nil || !bytes.Equal(after, before) {
+				t.Errorf("the file was changed, %v", err)
+			}
 		})
 	}
 	t.Run("a file in the directory's place", func(t *testing.T) {

@@ -3,8 +3,10 @@ package bolt
 import (
 	"context"
 	"encoding/json"
+	"slices"
 
 	"postern/internal/campaign"
+	"postern/internal/store"
 )
 
 // campaignValue is what is stored of a campaign, as JSON with these names and
@@ -29,13 +31,12 @@ func (s *Store) GetCampaign(ctx context.Context, id string) (campaign.Campaign, 
 }
 
 // ListCampaigns implements store.Campaigns.
-func (s *Store) ListCampaigns(ctx context.Context, cursor string, limit int) ([]campaign.Campaign, string, error) {
+func (s *Store) ListCampaigns(ctx context.Context, cursor string, limit int) (store.CampaignPage, error) {
 	before, err := decodeCursor(campaignListing, cursor)
 	if err != nil {
-		return nil, "", err
+		return store.CampaignPage{}, err
 	}
-	var out []campaign.Campaign
-	next := ""
+	var page store.CampaignPage
 	err = s.view(ctx, func(t *tx) error {
 		c := t.cursor(campaignsBucket)
 		key, value := c.Last()
@@ -46,19 +47,20 @@ func (s *Store) ListCampaigns(ctx context.Context, cursor string, limit int) ([]
 		}
 		var last []byte
 		for ; key != nil; key, value = c.Prev() {
-			if len(out) == limit {
-				next = encodeCursor(campaignListing, last)
+			if len(page.Campaigns)+len(page.Damaged) == limit {
+				page.Next = encodeCursor(campaignListing, last)
 				return nil
 			}
-			v, err := decodeCampaign(key, value)
-			if err != nil {
-				return err
+			last = key
+			if v, err := decodeCampaign(key, value); err != nil {
+				page.Damaged = append(page.Damaged, store.DamagedCampaign{ID: string(key), Err: err})
+			} else {
+				page.Campaigns = append(page.Campaigns, v.Campaign)
 			}
-			out, last = append(out, v.Campaign), key
 		}
 		return nil
 	})
-	return out, next, err
+	return page, err
 }
 
 func (t *tx) campaign(id string) (campaignValue, error) {
@@ -77,10 +79,16 @@ func (t *tx) putCampaign(v campaignValue) error {
 	return t.put(campaignsBucket, []byte(v.Campaign.ID), value)
 }
 
+// decodeCampaign fails with CodeDamaged. JSON of something else than the
+// campaign of the key is no record of it either.
 func decodeCampaign(key, value []byte) (campaignValue, error) {
 	var v campaignValue
-	if err := json.Unmarshal(value, &v); err != nil {
-		return campaignValue{}, damaged(campaignsBucket, key, err)
+	err := json.Unmarshal(value, &v)
+	if err == nil && (v.Campaign.ID != string(key) || !slices.Contains(campaign.Statuses, v.Campaign.Status)) {
+		err = errValue
+	}
+	if err != nil {
+		return campaignValue{}, store.ErrDamaged(string(key), damaged(campaignsBucket, key, err))
 	}
 	return v, nil
 }

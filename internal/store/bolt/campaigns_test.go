@@ -13,8 +13,8 @@ import (
 // fails a member of campaign.Campaign was renamed: old files need its old
 // name.
 const storedCampaign = `{"Campaign":{"ID":"i","Name":"n","Status":"pending","Reason":"r","Notice":"o",` +
-	`"Letter":{"Subject":"s","From":{"Name":"f","Address":"f@example.org"},"ReplyTo":{"Name":"","Address":""},` +
-	`"HTML":{"Digest":"d","Size":1},"Attachments":[{"Filename":"a","ContentType":"t/t","Digest":"e","Size":2}]},` +
+	`"Letter":{"From":{"Name":"f","Address":"f@example.org"},"SealedHead":"AQI=",` +
+	`"HTML":{"Digest":"d","Size":1},"Attachments":[{"Digest":"e","Size":2}]},` +
 	`"Relay":{"Host":"h","Port":25,"UseTLS":true,"Username":"u","SealedPassword":"AQI=","Default":true},` +
 	`"Audience":{"Tags":["t"],"Addresses":["x@example.org"]},"Promise":"at_most_once","SendAt":"2026-01-02T03:04:05.006Z","SourceVPCE":"v",` +
 	`"CreatedAt":"2026-01-02T03:04:05.006Z","UpdatedAt":"2026-01-02T03:04:05.006Z","StartedAt":"0001-01-01T00:00:00Z","FinishedAt":"0001-01-01T00:00:00Z",` +

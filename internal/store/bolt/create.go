@@ -91,7 +91,7 @@ func newCampaignValue(n store.NewCampaign) (campaignValue, error) {
 		*t = milliseconds(*t)
 	}
 	// Content is named by its digests in the campaign.
-	arguments, err := json.Marshal([]any{c, n.IdempotencyKey, n.RequestDigest})
+	arguments, err := json.Marshal([]any{c, n.IdempotencyKey, n.RequestDigest, n.Nonce})
 	if err != nil {
 		return campaignValue{}, campaign.Wrap(campaign.CodeInternal, err, "cannot encode campaign %s", c.ID)
 	}
@@ -123,10 +123,10 @@ func (t *tx) create(c creation) error {
 
 // FindByKey implements store.Campaigns. No call with a key is ever seen under
 // way: one transaction makes the campaign and its key.
-func (s *Store) FindByKey(ctx context.Context, idempotencyKey, requestDigest string) (string, error) {
+func (s *Store) FindByKey(ctx context.Context, idempotencyKey string, digests ...string) (string, error) {
 	var id string
 	err := s.view(ctx, func(t *tx) (err error) {
-		id, err = t.campaignOfKey(idempotencyKey, requestDigest)
+		id, err = t.campaignOfKey(idempotencyKey, digests)
 		return err
 	})
 	return id, err
@@ -134,7 +134,7 @@ func (s *Store) FindByKey(ctx context.Context, idempotencyKey, requestDigest str
 
 // knownRequest gives the campaign of a known Idempotency-Key.
 func (t *tx) knownRequest(n store.NewCampaign) (c campaign.Campaign, found bool, err error) {
-	id, err := t.campaignOfKey(n.IdempotencyKey, n.RequestDigest)
+	id, err := t.campaignOfKey(n.IdempotencyKey, n.Digests())
 	if campaign.CodeOf(err) == campaign.CodeNotFound {
 		return c, false, nil
 	}
@@ -147,7 +147,7 @@ func (t *tx) knownRequest(n store.NewCampaign) (c campaign.Campaign, found bool,
 
 // campaignOfKey gives the id of the campaign that an Idempotency-Key made.
 // CodeNotFound, CodeKeyReused.
-func (t *tx) campaignOfKey(idempotencyKey, requestDigest string) (id string, err error) {
+func (t *tx) campaignOfKey(idempotencyKey string, digests []string) (id string, err error) {
 	key := sha256.Sum256([]byte(idempotencyKey))
 	value := t.get(idempotencyBucket, key[:])
 	if value == nil { // always so for "", which remember does not store
@@ -158,7 +158,7 @@ func (t *tx) campaignOfKey(idempotencyKey, requestDigest string) (id string, err
 	if err := d.done(); err != nil {
 		return "", damaged(idempotencyBucket, key[:], err)
 	}
-	if digest != requestDigest {
+	if !store.SameRequest(digest, digests) {
 		return "", campaign.Errorf(campaign.CodeKeyReused, "the Idempotency-Key was used with another request")
 	}
 	return id, nil

@@ -33,7 +33,8 @@ func decodeCursor(listing byte, cursor string) ([]byte, error) {
 		return nil, nil
 	}
 	raw, err := base64.RawURLEncoding.DecodeString(cursor)
-	if err != nil || len(raw) <= cursorHead || raw[crc32.Size] != listing ||
+	// base64 passes over line ends: one form of a cursor is taken.
+	if err != nil || base64.RawURLEncoding.EncodeToString(raw) != cursor || len(raw) <= cursorHead || raw[crc32.Size] != listing ||
 		binary.BigEndian.Uint32(raw) != crc32.ChecksumIEEE(raw[crc32.Size:]) {
 		return nil, campaign.Invalid("cursor", "must be a next_cursor of this listing")
 	}

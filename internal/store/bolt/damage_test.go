@@ -23,9 +23,10 @@ func TestDamagedValues(t *testing.T) {
 	tests := map[string]struct {
 		bucket string
 		key    []byte
+		code   campaign.Code
 		calls  map[string]func(ctx context.Context, s *Store) error
 	}{
-		"contact": {contactsBucket, []byte(person.Key()), map[string]func(context.Context, *Store) error{
+		"contact": {contactsBucket, []byte(person.Key()), campaign.CodeInternal, map[string]func(context.Context, *Store) error{
 			"get": func(ctx context.Context, s *Store) error {
 				_, err := s.GetContacts(ctx, []string{person.Key()})
 				return err
@@ -35,29 +36,35 @@ func TestDamagedValues(t *testing.T) {
 				return s.UpsertContacts(ctx, []campaign.ContactChange{person}, time.Now())
 			},
 		}},
-		"campaign": {campaignsBucket, []byte(id), map[string]func(context.Context, *Store) error{
-			"get":  func(ctx context.Context, s *Store) error { _, err := s.GetCampaign(ctx, id); return err },
-			"list": func(ctx context.Context, s *Store) error { _, _, err := s.ListCampaigns(ctx, "", 9); return err },
+		"campaign": {campaignsBucket, []byte(id), campaign.CodeDamaged, map[string]func(context.Context, *Store) error{
+			"get": func(ctx context.Context, s *Store) error { _, err := s.GetCampaign(ctx, id); return err },
+			"list": func(ctx context.Context, s *Store) error {
+				page, err := s.ListCampaigns(ctx, "", 9)
+				if err != nil || len(page.Damaged) != 1 || page.Damaged[0].ID != id {
+					return errors.Join(err, errors.New("it is not told"))
+				}
+				return page.Damaged[0].Err
+			},
 			"create": func(ctx context.Context, s *Store) error {
 				_, _, err := s.CreateCampaign(ctx, store.NewCampaign{Campaign: campaign.Campaign{ID: id}})
 				return err
 			},
 		}},
-		"key": {idempotencyBucket, requestKey[:], map[string]func(context.Context, *Store) error{
+		"key": {idempotencyBucket, requestKey[:], campaign.CodeInternal, map[string]func(context.Context, *Store) error{
 			"find": func(ctx context.Context, s *Store) error { _, err := s.FindByKey(ctx, "key", ""); return err },
 			"create": func(ctx context.Context, s *Store) error {
 				_, _, err := s.CreateCampaign(ctx, store.NewCampaign{Campaign: campaign.Campaign{ID: id}, IdempotencyKey: "key"})
 				return err
 			},
 		}},
-		"lease": {leasesBucket, leaseKey(chunk), map[string]func(context.Context, *Store) error{
+		"lease": {leasesBucket, leaseKey(chunk), campaign.CodeInternal, map[string]func(context.Context, *Store) error{
 			"get": func(ctx context.Context, s *Store) error { _, err := s.GetLease(ctx, chunk); return err },
 			"renew": func(ctx context.Context, s *Store) error {
 				_, err := s.RenewLease(ctx, store.Lease{Key: chunk})
 				return err
 			},
 		}},
-		"deliveries": {deliveriesBucket, deliveriesKey(chunk, 3), map[string]func(context.Context, *Store) error{
+		"deliveries": {deliveriesBucket, deliveriesKey(chunk, 3), campaign.CodeInternal, map[string]func(context.Context, *Store) error{
 			"read": func(ctx context.Context, s *Store) error { _, err := s.Deliveries(ctx, chunk); return err },
 			"absorb": func(ctx context.Context, s *Store) error {
 				return errors.Join(
@@ -65,21 +72,21 @@ func TestDamagedValues(t *testing.T) {
 					s.Absorb(ctx, chunk, rows(0, 1)))
 			},
 		}},
-		"cell": {cellsBucket, []byte("relay"), map[string]func(context.Context, *Store) error{
+		"cell": {cellsBucket, []byte("relay"), campaign.CodeInternal, map[string]func(context.Context, *Store) error{
 			"get": func(ctx context.Context, s *Store) error { _, err := s.GetCell(ctx, "relay"); return err },
 			"swap": func(ctx context.Context, s *Store) error {
 				_, err := s.SwapCell(ctx, "relay", store.Cell{}, nil)
 				return err
 			},
 		}},
-		"signal": {metaBucket, []byte(signalKey), map[string]func(context.Context, *Store) error{
+		"signal": {metaBucket, []byte(signalKey), campaign.CodeInternal, map[string]func(context.Context, *Store) error{
 			"read":  func(ctx context.Context, s *Store) error { _, err := s.Signal(ctx); return err },
 			"raise": func(ctx context.Context, s *Store) error { return s.update(ctx, (*tx).raiseSignal) },
 		}},
-		"totals": {totalsBucket, []byte(id), map[string]func(context.Context, *Store) error{
+		"totals": {totalsBucket, []byte(id), campaign.CodeDamaged, map[string]func(context.Context, *Store) error{
 			"read": func(ctx context.Context, s *Store) error { _, err := s.Totals(ctx, id); return err },
 		}},
-		"due": {dueBucket, timeKey(time.Time{}, []byte("x")), map[string]func(context.Context, *Store) error{
+		"due": {dueBucket, timeKey(time.Time{}, []byte("x")), campaign.CodeInternal, map[string]func(context.Context, *Store) error{
 			"read": func(ctx context.Context, s *Store) error { _, err := s.DueLeases(ctx, time.Now(), 9); return err },
 		}},
 	}
@@ -91,7 +98,7 @@ func TestDamagedValues(t *testing.T) {
 				corrupt(t, s, test.bucket, test.key, []byte(value))
 				for call, run := range test.calls {
 					err := run(t.Context(), s)
-					if campaign.CodeOf(err) != campaign.CodeInternal || !strings.Contains(err.Error(), `"`+test.bucket+`"`) {
+					if code := campaign.CodeOf(err); code != test.code || !strings.Contains(err.Error(), `"`+test.bucket+`"`) {
 						t.Errorf("%s with value %q: %v", call, value, err)
 					}
 				}

@@ -11,7 +11,6 @@ import (
 	"go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
 
-	"postern/internal/campaign"
 	"postern/internal/store"
 )
 
@@ -89,13 +88,17 @@ func openReadOnly(ctx context.Context, path string) (*Store, string, store.Fault
 }
 
 func (s *Store) examineFormat(ctx context.Context) error {
-	if err := s.Ping(ctx); err != nil {
-		return err
-	}
-	return s.view(ctx, func(t *tx) error {
+	err := s.view(ctx, func(t *tx) error {
+		if t.bolt.Bucket([]byte(metaBucket)) == nil {
+			return nil // Ping says so
+		}
 		if found := string(t.get(metaBucket, []byte(formatKey))); found != format {
-			return campaign.Errorf(campaign.CodeUnavailable, "%s has format %q, this version of Postern reads %q", s.path, found, format)
+			return errFormat(s.path, found)
 		}
 		return nil
 	})
+	if err != nil { // first: another format has other buckets
+		return err
+	}
+	return s.Ping(ctx)
 }

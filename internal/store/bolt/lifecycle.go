@@ -27,20 +27,33 @@ func (s *Store) Transition(ctx context.Context, id string, to store.Transition) 
 		if err := t.logEvent(c, to.Event(c.Status)); err != nil {
 			return false, err
 		}
+		if c.Status.Shelved() {
+			if err := t.openControl(id, to.At); err != nil {
+				return false, err
+			}
+		}
 		transition(c, to)
 		return true, t.signalStop(to.To)
 	})
 }
 
 // mayTransition says whether a campaign may become what it is to be without a
-// Restart: of these statuses the work is shelved.
+// Restart.
 func mayTransition(from, to campaign.Status) bool {
-	switch from {
-	case campaign.StatusPaused, campaign.StatusCompleted, campaign.StatusFailed:
-		return to == campaign.StatusCancelled && from.CanBecome(to)
-	case campaign.StatusScheduled, campaign.StatusPending, campaign.StatusInProgress, campaign.StatusCancelled:
+	return from.CanBecome(to) && (!from.Shelved() || to == campaign.StatusCancelled)
+}
+
+// openControl takes the control lease from whoever has it and lets its next
+// holder look at the campaign.
+func (t *tx) openControl(id string, dueAt time.Time) error {
+	v, err := t.lease(store.LeaseKey{CampaignID: id})
+	if err != nil {
+		return err
 	}
-	return from.CanBecome(to)
+	old := v.Lease
+	v.open(dueAt)
+	_, err = t.replaceLease(old, v)
+	return err
 }
 
 func errCannotBecome(from, to campaign.Status) error {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"postern/internal/campaign"
+	"postern/internal/store"
 )
 
 // Totals implements store.Campaigns.
@@ -45,7 +46,7 @@ func (t *tx) totals(id string) (campaign.Totals, error) {
 		Chunks: d.int(), ChunksDone: d.int(), Final: d.bool(), UpdatedAt: d.time(),
 	}
 	if err := d.done(); err != nil {
-		return campaign.Totals{}, damaged(totalsBucket, []byte(id), err)
+		return campaign.Totals{}, store.ErrDamaged(id, damaged(totalsBucket, []byte(id), err))
 	}
 	return totals, nil
 }

@@ -16,10 +16,10 @@ const adoptSegments = 4
 
 // adopt brings the contacts of a table that another program has filled under
 // Postern's keys. That program kept addresses as they were typed; a contact
-// whose key has an upper-case letter would be found by none of this package's
-// methods, so it moves to the lower-cased key and keeps its address as given.
-// Where both keys are there, the lower-cased one is the contact, and the other
-// stays in the table, unread. It is done once for a table: a mark in EmailWork
+// whose key is not campaign.Key, for an upper-case letter or a domain beyond
+// ASCII, would be found by none of this package's methods, so it moves to that
+// key and keeps its address as given. Where that key is there already, its
+// contact is the one, and the other stays in the table, unread. It is done once for a table: a mark in EmailWork
 // says so, and removing the mark has the next start do it again.
 func (s *Store) adopt(ctx context.Context) error {
 	mark := workKey("adopted", TableContacts)

@@ -32,13 +32,11 @@ func campaignKey(id string) item { return item{attrCampaignID: str(id)} }
 func campaignItem(c campaign.Campaign) item {
 	it := item{
 		attrCampaignID: str(c.ID), "campaign_name": str(c.Name), attrStatus: str(string(c.Status)),
-		"subject": str(c.Letter.Subject), "from_email": str(c.Letter.From.Address),
+		"from_email": str(c.Letter.From.Address), "letter_sealed": bin(c.Letter.SealedHead),
 		"body": refItem(c.Letter.HTML), "attachments": attachmentsItem(c.Letter.Attachments),
 	}
 	maps.Copy(it, relayItem(c.Relay))
 	putStr(it, "from_name", c.Letter.From.Name)
-	putStr(it, "reply_to_email", c.Letter.ReplyTo.Address)
-	putStr(it, "reply_to_name", c.Letter.ReplyTo.Name)
 	putStr(it, "source_vpce", c.SourceVPCE)
 	putStr(it, "promise", string(c.Promise))
 	putStr(it, attrReason, c.Reason)
@@ -78,12 +76,10 @@ func refItem(r campaign.ContentRef) types.AttributeValue {
 	return &types.AttributeValueMemberM{Value: item{"digest": str(r.Digest), "size": num(r.Size)}}
 }
 
-func attachmentsItem(list []campaign.Attachment) types.AttributeValue {
+func attachmentsItem(list []campaign.ContentRef) types.AttributeValue {
 	values := make([]types.AttributeValue, len(list))
-	for i, a := range list {
-		values[i] = &types.AttributeValueMemberM{Value: item{
-			"filename": str(a.Filename), "content_type": str(a.ContentType), "content": refItem(a.ContentRef),
-		}}
+	for i, ref := range list {
+		values[i] = &types.AttributeValueMemberM{Value: item{"content": refItem(ref)}}
 	}
 	return &types.AttributeValueMemberL{Value: values}
 }
@@ -106,16 +102,12 @@ func campaignOf(it item) campaign.Campaign {
 
 func letterOf(it item) campaign.Letter {
 	l := campaign.Letter{
-		Subject: text(it["subject"]),
-		From:    campaign.Mailbox{Name: text(it["from_name"]), Address: text(it["from_email"])},
-		ReplyTo: campaign.Mailbox{Name: text(it["reply_to_name"]), Address: text(it["reply_to_email"])},
-		HTML:    refOf(it["body"]),
+		From:       campaign.Mailbox{Name: text(it["from_name"]), Address: text(it["from_email"])},
+		SealedHead: octets(it["letter_sealed"]),
+		HTML:       refOf(it["body"]),
 	}
 	for _, e := range elements(it["attachments"]) {
-		m := members(e)
-		l.Attachments = append(l.Attachments, campaign.Attachment{
-			Filename: text(m["filename"]), ContentType: text(m["content_type"]), ContentRef: refOf(m["content"]),
-		})
+		l.Attachments = append(l.Attachments, refOf(members(e)["content"]))
 	}
 	return l
 }

@@ -2,13 +2,16 @@ package dynamo
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
 	"postern/internal/campaign"
+	"postern/internal/store"
 )
 
 // GetCampaign implements store.Campaigns.
@@ -39,28 +42,42 @@ func (s *Store) getItem(ctx context.Context, table string, key item) (it item, f
 	return out.Item, len(out.Item) > 0, nil
 }
 
-// readCampaign reads a campaign with its audience.
+// readCampaign reads a campaign with its audience. CodeDamaged.
 func (s *Store) readCampaign(ctx context.Context, it item) (campaign.Campaign, error) {
 	c := campaignOf(it)
+	if !slices.Contains(campaign.Statuses, c.Status) {
+		return campaign.Campaign{}, store.ErrDamaged(c.ID, fmt.Errorf("%q is no status", c.Status))
+	}
 	packed, err := s.packedSelection(ctx, it)
 	if err != nil {
 		return campaign.Campaign{}, err
 	}
 	var audience selection
 	if err := unpack(packed, &audience); err != nil {
-		return campaign.Campaign{}, damaged(err, "campaign "+c.ID)
+		return campaign.Campaign{}, store.ErrDamaged(c.ID, err)
 	}
 	c.Audience = campaign.Selection(audience)
 	return c, nil
 }
 
 // packedSelection gives a campaign's selection as it is stored, in the item or
-// as content.
+// as content. Without it nobody would be all contacts, so one that is missing
+// is CodeDamaged.
 func (s *Store) packedSelection(ctx context.Context, it item) ([]byte, error) {
-	if text(it[attrAudience]) != "" {
-		return s.GetContent(ctx, text(it[attrCampaignID]), contentAudience)
+	id := text(it[attrCampaignID])
+	switch audience := it[attrAudience].(type) {
+	case *types.AttributeValueMemberB:
+		if len(audience.Value) > 0 {
+			return audience.Value, nil
+		}
+	case *types.AttributeValueMemberS:
+		packed, err := s.GetContent(ctx, id, contentAudience)
+		if err != nil && campaign.CodeOf(err) == campaign.CodeNotFound {
+			err = store.ErrDamaged(id, err)
+		}
+		return packed, err
 	}
-	return octets(it[attrAudience]), nil
+	return nil, store.ErrDamaged(id, errors.New("it has no selection of recipients"))
 }
 
 func damaged(err error, what string) error {
@@ -71,43 +88,60 @@ func damaged(err error, what string) error {
 // rows in EmailWork, which the transaction that makes a campaign writes with
 // it: a secondary index would be behind, and a campaigns table that was there
 // before Postern would not have it.
-func (s *Store) ListCampaigns(ctx context.Context, cursor string, limit int) ([]campaign.Campaign, string, error) {
+func (s *Store) ListCampaigns(ctx context.Context, cursor string, limit int) (store.CampaignPage, error) {
 	in := s.workQuery(pkListing)
 	in.ScanIndexForward, in.Limit = aws.Bool(false), clamp(limit)
 	if cursor != "" {
 		id, err := listingCampaigns.keyOf(cursor)
 		if err != nil {
-			return nil, "", err
+			return store.CampaignPage{}, err
 		}
 		in.ExclusiveStartKey = workKey(pkListing, id)
 	}
 	out, err := s.db.Query(ctx, in)
 	if err != nil {
-		return nil, "", call{opQuery, s.work}.fail(ctx, err)
+		return store.CampaignPage{}, call{opQuery, s.work}.fail(ctx, err)
 	}
 	ids := make([]string, len(out.Items))
 	for i, it := range out.Items {
 		ids[i] = text(it["sk"])
 	}
-	campaigns, err := s.campaignsByID(ctx, ids)
-	if err != nil || len(out.LastEvaluatedKey) == 0 {
-		return campaigns, "", err
+	page, err := s.campaignsByID(ctx, ids)
+	if err == nil && len(out.LastEvaluatedKey) > 0 {
+		page.Next = listingCampaigns.cursorTo(text(out.LastEvaluatedKey["sk"]))
 	}
-	return campaigns, listingCampaigns.cursorTo(text(out.LastEvaluatedKey["sk"])), nil
+	return page, err
 }
 
 // campaignsByID gives campaigns in the order of the ids, newest first.
-func (s *Store) campaignsByID(ctx context.Context, ids []string) ([]campaign.Campaign, error) {
+func (s *Store) campaignsByID(ctx context.Context, ids []string) (page store.CampaignPage, err error) {
 	items, err := s.batchGet(ctx, s.campaigns, attrCampaignID, ids)
 	if err != nil {
-		return nil, err
+		return page, err
 	}
-	campaigns := make([]campaign.Campaign, len(items))
-	err = forEach(ctx, len(items), func(ctx context.Context, i int) error {
-		c, err := s.readCampaign(ctx, items[i])
-		campaigns[i] = c
+	byID := make(map[string]item, len(items))
+	for _, it := range items {
+		byID[text(it[attrCampaignID])] = it
+	}
+	read := make([]campaign.Campaign, len(ids))
+	faults := make([]error, len(ids))
+	err = forEach(ctx, len(ids), func(ctx context.Context, i int) (err error) {
+		it, found := byID[ids[i]]
+		if !found {
+			faults[i] = store.ErrDamaged(ids[i], errors.New("it is not there any more"))
+			return nil
+		}
+		if read[i], err = s.readCampaign(ctx, it); err != nil && campaign.CodeOf(err) == campaign.CodeDamaged {
+			faults[i], err = err, nil
+		}
 		return err
 	})
-	slices.SortFunc(campaigns, func(a, b campaign.Campaign) int { return strings.Compare(b.ID, a.ID) })
-	return campaigns, err
+	for i, fault := range faults {
+		if fault != nil {
+			page.Damaged = append(page.Damaged, store.DamagedCampaign{ID: ids[i], Err: fault})
+		} else {
+			page.Campaigns = append(page.Campaigns, read[i])
+		}
+	}
+	return page, err
 }

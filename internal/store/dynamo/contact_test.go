@@ -110,6 +110,7 @@ func TestMixedCaseTable(t *testing.T) {
 		{"email": str("Ann.Lee@Example.ORG"), "first_name": str("Ann"), "email_count": number("3")},
 		{"email": str("both@example.org"), "first_name": str("lower")},
 		{"email": str("Both@example.org"), "first_name": str("Upper")},
+		{"email": str("gone@bücher.example"), "status": str("unsubscribed")},
 	} {
 		if _, err := before.db.PutItem(t.Context(), &dynamodb.PutItemInput{TableName: aws.String(before.contacts), Item: it}); err != nil {
 			t.Fatal(err)
@@ -132,8 +133,11 @@ func TestMixedCaseTable(t *testing.T) {
 		t.Fatalf("adopted contact is %+v", ann)
 	}
 	all, _, err := before.ListContacts(t.Context(), "", 100)
-	if err != nil || len(all) != 2 {
+	if err != nil || len(all) != 3 {
 		t.Fatalf("listed %+v, error %v; want each key once", all, err)
+	}
+	if gone := contactOfKey(t, before, "gone@xn--bcher-kva.example"); gone.Address != "gone@bücher.example" || gone.Status != campaign.ContactUnsubscribed {
+		t.Fatalf("adopted contact is %+v", gone)
 	}
 	if both := contactOfKey(t, before, "both@example.org"); both.Fields["first_name"] != "lower" {
 		t.Fatalf("the contact under its own key was changed: %+v", both)

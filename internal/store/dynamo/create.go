@@ -31,7 +31,7 @@ type acceptance struct {
 }
 
 func newAcceptance(n store.NewCampaign) (acceptance, error) {
-	mark, err := stamp("create", n.Campaign, n.IdempotencyKey, n.RequestDigest, slices.Sorted(maps.Keys(n.Content)))
+	mark, err := stamp("create", n.Campaign, n.IdempotencyKey, n.RequestDigest, n.Nonce, slices.Sorted(maps.Keys(n.Content)))
 	if err != nil {
 		return acceptance{}, err
 	}

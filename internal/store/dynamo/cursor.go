@@ -31,12 +31,12 @@ func (l listing) cursorTo(key string) string {
 // keyOf reads a cursor.
 func (l listing) keyOf(cursor string) (string, error) {
 	const head = 5
-	raw, err := base64.RawURLEncoding.Strict().DecodeString(cursor[:min(len(cursor), maxCursor)])
+	raw, err := base64.RawURLEncoding.DecodeString(cursor[:min(len(cursor), maxCursor)])
 	if err != nil || len(cursor) > maxCursor || len(raw) <= head || raw[0] != byte(l) {
 		return "", errCursor()
 	}
 	key := string(raw[head:])
-	if binary.BigEndian.Uint32(raw[1:head]) != l.sum(key) {
+	if l.cursorTo(key) != cursor { // base64 passes over line ends, so the sum alone does not do
 		return "", errCursor()
 	}
 	return key, nil

@@ -14,8 +14,8 @@
 // letter move to the lower-cased key when the first task opens the table.
 //
 // EmailCampaigns, key campaign_id: campaign_name, status, reason, notice,
-// subject, from_email, from_name, reply_to_email, reply_to_name, body and
-// attachments (references to content), smtp_server, smtp_port, smtp_use_tls,
+// from_email, from_name, letter_sealed (ciphertext of the subject, Reply-To and
+// the files' names), body and attachments (references to content), smtp_server, smtp_port, smtp_use_tls,
 // smtp_username, smtp_default, smtp_password_sealed (ciphertext, until the
 // campaign ends), audience (the packed selection, or text where it is kept as
 // content), promise, send_at, source_vpce, created_at, updated_at, started_at,

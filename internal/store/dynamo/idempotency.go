@@ -77,7 +77,7 @@ func (s *Store) reserve(ctx context.Context, a acceptance) (known string, err er
 		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
 	})
 	if old, failed := conditionFailed(err); failed {
-		return knownKey(a.RequestDigest, old)
+		return knownKey(a.Digests(), old)
 	}
 	if err != nil {
 		return "", call{opPut, s.work}.fail(ctx, err)
@@ -87,7 +87,7 @@ func (s *Store) reserve(ctx context.Context, a acceptance) (known string, err er
 
 // FindByKey implements store.Campaigns. A record that has run out counts for
 // nothing, as in reserve: DynamoDB deletes it some time later.
-func (s *Store) FindByKey(ctx context.Context, idempotencyKey, requestDigest string) (string, error) {
+func (s *Store) FindByKey(ctx context.Context, idempotencyKey string, digests ...string) (string, error) {
 	if idempotencyKey == "" {
 		return "", unknownKey()
 	}
@@ -98,7 +98,7 @@ func (s *Store) FindByKey(ctx context.Context, idempotencyKey, requestDigest str
 	if !found || integer(record[TTLAttribute]) < s.now().Unix() {
 		return "", unknownKey()
 	}
-	return knownKey(requestDigest, record)
+	return knownKey(digests, record)
 }
 
 func unknownKey() error {
@@ -106,11 +106,11 @@ func unknownKey() error {
 }
 
 // knownKey reads the record of a key that is taken.
-func knownKey(requestDigest string, old item) (string, error) {
+func knownKey(digests []string, old item) (string, error) {
 	switch {
 	case text(old[recState]) != stateDone:
 		return "", campaign.Errorf(campaign.CodeConflict, "a request with this Idempotency-Key is being accepted; try again")
-	case text(old[recDigest]) != requestDigest:
+	case !store.SameRequest(text(old[recDigest]), digests):
 		return "", campaign.Errorf(campaign.CodeKeyReused, "the Idempotency-Key was used for another request")
 	}
 	return text(old[recCampaign]), nil

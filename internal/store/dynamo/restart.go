@@ -39,6 +39,11 @@ func (s *Store) restart(ctx context.Context, seen store.Lease, r store.Restart, 
 	if err != nil {
 		return false, err
 	}
+	if len(now) > 0 {
+		if _, err := s.readCampaign(ctx, now); err != nil {
+			return false, err
+		}
+	}
 	if done, err := restartedAlready(now, r, mark); done || err != nil {
 		return done, err
 	}

@@ -3,6 +3,10 @@ package dynamo
 import (
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+
+	"postern/internal/campaign"
 	"postern/internal/store"
 	"postern/internal/store/dynamo/dynamotest"
 	"postern/internal/store/storetest"
@@ -34,5 +38,48 @@ func TestContract(t *testing.T) {
 			}
 			return open(t, func(c *Config) { c.TablePrefix, c.CreateTables = before.prefix, false })
 		},
+		Damages: damages(),
 	}.Run(t)
+}
+
+// damages are what can become of a campaign's item.
+func damages() map[string]func(t *testing.T, s store.Store, id string) {
+	change := func(edit func(u *update)) func(t *testing.T, s store.Store, id string) {
+		return func(t *testing.T, s store.Store, id string) {
+			t.Helper()
+			u := newUpdate()
+			edit(u)
+			d := s.(*Store)
+			if still, err := d.updated(t.Context(), d.campaigns, campaignKey(id), u); err != nil || !still {
+				t.Fatal(still, err)
+			}
+		}
+	}
+	return map[string]func(t *testing.T, s store.Store, id string){
+		"a status that is none":   change(func(u *update) { u.set(attrStatus, str("qaused")) }),
+		"no status":               change(func(u *update) { u.remove(attrStatus) }),
+		"a damaged selection":     change(func(u *update) { u.set(attrAudience, bin([]byte{0xff, 1, 2})) }),
+		"no selection":            change(func(u *update) { u.remove(attrAudience) }),
+		"a selection that is out": change(func(u *update) { u.set(attrAudience, str(contentAudience)) }),
+	}
+}
+
+// TestMissingItem: a campaign whose item is gone is not there, and its listing
+// says so: what else is stored of it may name persons.
+func TestMissingItem(t *testing.T) {
+	t.Parallel()
+	s := open(t, nil)
+	held := control(t, s)
+	id := held.Key.CampaignID
+	in := &dynamodb.DeleteItemInput{TableName: aws.String(s.campaigns), Key: campaignKey(id)}
+	if _, err := s.db.DeleteItem(t.Context(), in); err != nil {
+		t.Fatal(err)
+	}
+	page, err := s.ListCampaigns(t.Context(), "", 10)
+	if err != nil || len(page.Campaigns) > 0 || len(page.Damaged) != 1 || page.Damaged[0].ID != id {
+		t.Fatalf("listed %+v, %v", page, err)
+	}
+	wantCode(t, page.Damaged[0].Err, campaign.CodeDamaged)
+	_, err = s.GetCampaign(t.Context(), id)
+	wantCode(t, err, campaign.CodeNotFound)
 }

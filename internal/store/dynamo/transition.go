@@ -12,9 +12,10 @@ import (
 )
 
 // Transition implements store.Campaigns with one transaction of the campaign,
-// the event in its audit trail and, where it stops, the signal. The event tells
-// what the campaign was before, so it is read first, and the write has the
-// condition that it is still so.
+// the event in its audit trail and, where it stops, the signal; of one whose work
+// is shelved, of the control lease too. The event tells what the campaign was
+// before, so it is read first, and the write has the condition that it is still
+// so.
 func (s *Store) Transition(ctx context.Context, id string, t store.Transition) (campaign.Campaign, error) {
 	if id == "" {
 		return campaign.Campaign{}, noCampaign()
@@ -26,6 +27,9 @@ func (s *Store) Transition(ctx context.Context, id string, t store.Transition) (
 			return campaign.Campaign{}, err
 		case !found:
 			return campaign.Campaign{}, noCampaign()
+		}
+		if _, err := s.readCampaign(ctx, it); err != nil {
+			return campaign.Campaign{}, err
 		}
 		switch may, err := mayTransition(it, t); {
 		case err != nil:
@@ -81,6 +85,15 @@ func (s *Store) move(ctx context.Context, seen item, t store.Transition) (moved 
 		return false, err
 	}
 	parts := []types.TransactWriteItem{u.part(s.campaigns, campaignKey(id)), link}
+	if from.Shelved() {
+		control, err := s.GetLease(ctx, store.LeaseKey{CampaignID: id})
+		if err != nil {
+			return false, err
+		}
+		lease := changeOf(control)
+		lease.free(control.Key, t.At)
+		parts = append(parts, lease.part(s.work, leaseItemKey(control.Key)))
+	}
 	if isStop(t.To) {
 		parts = append(parts, raise().part(s.work, signalKey()))
 	}
@@ -112,8 +125,7 @@ func transitionUpdate(t store.Transition) *update {
 // mayMove says whether a transition is legal without a Restart, which alone
 // takes back what is shelved.
 func mayMove(from, to campaign.Status) bool {
-	shelved := from == campaign.StatusPaused || from == campaign.StatusCompleted || from == campaign.StatusFailed
-	return from.CanBecome(to) && (!shelved || to == campaign.StatusCancelled)
+	return from.CanBecome(to) && (!from.Shelved() || to == campaign.StatusCancelled)
 }
 
 // requireStatus adds the condition that the stored status is one of those

@@ -43,7 +43,7 @@ func testCreateCampaign(k kit) {
 
 	bare := k.fresh()
 	bare.Name, bare.SourceVPCE, bare.Audience, bare.Relay = "", "", campaign.Selection{}, campaign.Relay{Default: true}
-	bare.Letter.ReplyTo, bare.Letter.Attachments = campaign.Mailbox{}, nil
+	bare.Letter.Attachments = nil
 	bare.Promise = ""
 	k.create(store.NewCampaign{Campaign: bare, Content: k.submission().Content})
 	k.same(k.campaign(bare.ID), bare, "a campaign with little in it")
@@ -64,6 +64,11 @@ func testTakenID(k kit) {
 	second.Campaign.Name = "another"
 	_, _, err := k.s.CreateCampaign(k.Context(), second)
 	k.fails(err, campaign.CodeConflict, "CreateCampaign with a taken id")
+	// What recognises a call must not confirm a guess at its arguments.
+	guess := first
+	guess.Nonce = "guessed"
+	_, _, err = k.s.CreateCampaign(k.Context(), guess)
+	k.fails(err, campaign.CodeConflict, "CreateCampaign with all but the nonce of another")
 	k.same(k.campaign(first.Campaign.ID), first.Campaign, "the campaign that had the id first")
 }
 
@@ -87,9 +92,7 @@ func testContent(k kit) {
 		content := randomBytes(size)
 		ref := campaign.ContentRef{Digest: digestOf(content), Size: int64(size)}
 		n.Content[ref.Digest] = content
-		n.Campaign.Letter.Attachments = append(n.Campaign.Letter.Attachments, campaign.Attachment{
-			Filename: fmt.Sprint("file ", size), ContentType: "application/octet-stream", ContentRef: ref,
-		})
+		n.Campaign.Letter.Attachments = append(n.Campaign.Letter.Attachments, ref)
 	}
 	k.create(n)
 	for digest, want := range n.Content {
@@ -153,6 +156,18 @@ func testIdempotency(k kit) {
 	}
 	k.same(c, n.Campaign, "the campaign of the key")
 	k.isAbsent(again.Campaign.ID)
+
+	rotated := k.submission() // by another sealing key the same request has another digest
+	rotated.IdempotencyKey, rotated.RequestDigest = n.IdempotencyKey, "digest 3"
+	rotated.EarlierDigests = []string{"digest 4", n.RequestDigest}
+	c, created, err = k.s.CreateCampaign(k.Context(), rotated)
+	k.ok(err, "CreateCampaign with a known key and an earlier digest")
+	if created || c.ID != n.Campaign.ID {
+		k.Fatalf("CreateCampaign with an earlier digest: campaign %s, created %v; want %s, false", c.ID, created, n.Campaign.ID)
+	}
+	id, err := k.s.FindByKey(k.Context(), n.IdempotencyKey, rotated.Digests()...)
+	k.ok(err, "FindByKey with an earlier digest")
+	k.same(id, n.Campaign.ID, "the id of the key's campaign")
 
 	other := k.submission()
 	other.IdempotencyKey, other.RequestDigest = n.IdempotencyKey, "digest 2"

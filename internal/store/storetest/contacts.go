@@ -18,6 +18,7 @@ func contactTests() []test {
 		{"contacts/tags", testTags},
 		{"contacts/odd names and values", testOddFields},
 		{"contacts/address as given", testAddressAsGiven},
+		{"contacts/one mailbox", testOneMailbox},
 		{"contacts/update", testUpdateContact},
 		{"contacts/delete", testDeleteContact},
 		{"contacts/get leaves out absentees", testGetContacts},
@@ -130,10 +131,39 @@ func testAddressAsGiven(k kit) {
 	if got := k.contact(address); got.Address != address {
 		k.Fatalf("address is %q, want %q as it was given", got.Address, address)
 	}
-	k.upsert(campaign.ContactChange{Address: strings.ToLower(address), Set: map[string]string{"x": "y"}})
+	again := k.prefix + ".ÄrgeR+tag@example.org"
+	k.upsert(campaign.ContactChange{Address: again, Set: map[string]string{"x": "y"}})
 	got := k.contact(address)
-	if got.Address != strings.ToLower(address) || got.Fields["x"] != "y" {
+	if got.Address != again || got.Fields["x"] != "y" {
 		k.Fatalf("got %+v, want one contact with the address as given last", got)
+	}
+}
+
+// testOneMailbox: whose addresses are one on the wire is one contact, and no
+// other's spelling takes the contact's place.
+func testOneMailbox(k kit) {
+	unicode, punycode := k.prefix+"gone@bücher.example", k.prefix+"gone@xn--bcher-kva.example"
+	k.upsert(
+		campaign.ContactChange{Address: unicode, Status: campaign.ContactUnsubscribed, Set: map[string]string{"x": "y"}},
+		campaign.ContactChange{Address: k.prefix + "bob@city.example", Set: map[string]string{"ssn": "078-05-1120"}},
+	)
+	k.upsert(campaign.ContactChange{Address: punycode}, campaign.ContactChange{Address: k.prefix + "bob@c\u0130ty.example"})
+	for _, spelling := range []string{unicode, punycode, k.prefix + "Gone@ＢÜＣＨＥＲ.Example"} {
+		got := k.contact(spelling)
+		if got.Status != campaign.ContactUnsubscribed || got.Fields["x"] != "y" || got.Address != punycode {
+			k.Errorf("%s: %+v; want the one who has unsubscribed, with the address as given last", spelling, got)
+		}
+	}
+	if bob := k.contact(k.prefix + "bob@city.example"); bob.Address != k.prefix+"bob@city.example" || bob.Fields["ssn"] == "" {
+		k.Errorf("another mailbox took Bob's place: %+v", bob)
+	}
+	if other := k.contact(k.prefix + "bob@c\u0130ty.example"); len(other.Fields) > 0 {
+		k.Errorf("another mailbox has Bob's fields: %+v", other)
+	}
+	k.ok(k.s.DeleteContact(k.Context(), campaign.Key(unicode)), "DeleteContact")
+	left, err := k.s.GetContacts(k.Context(), []string{campaign.Key(punycode)})
+	if k.ok(err, "GetContacts"); len(left) > 0 {
+		k.Errorf("deleted, and still there: %+v", left)
 	}
 }
 

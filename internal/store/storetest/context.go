@@ -20,7 +20,7 @@ func testEndedContext(k kit) {
 	_, _, errs["CreateCampaign"] = k.s.CreateCampaign(ctx, n)
 	_, errs["FindByKey"] = k.s.FindByKey(ctx, k.prefix, "digest")
 	_, errs["GetCampaign"] = k.s.GetCampaign(ctx, id)
-	_, _, errs["ListCampaigns"] = k.s.ListCampaigns(ctx, "", 1)
+	_, errs["ListCampaigns"] = k.s.ListCampaigns(ctx, "", 1)
 	_, errs["Transition"] = k.s.Transition(ctx, id, store.Transition{To: campaign.StatusFailed, At: k.at})
 	_, errs["Restart"] = k.s.Restart(ctx, id, store.Restart{From: campaign.StatusPending, To: campaign.StatusInProgress, DueAt: k.at, At: k.at})
 	_, errs["Signal"] = k.s.Signal(ctx)

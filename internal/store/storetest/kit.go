@@ -127,14 +127,10 @@ func (k kit) fresh() campaign.Campaign {
 	return campaign.Campaign{
 		ID: id.String(), Name: "Spring ✿ «news»", Status: campaign.StatusPending,
 		Letter: campaign.Letter{
-			Subject: "Hello {{first_name}} ☀",
-			From:    campaign.Mailbox{Name: "Ann Ö", Address: "Ann@example.org"},
-			ReplyTo: campaign.Mailbox{Address: "reply@example.org"},
-			HTML:    campaign.ContentRef{Digest: digestOf([]byte("body")), Size: 4},
-			Attachments: []campaign.Attachment{{
-				Filename: "Übersicht.pdf", ContentType: "application/pdf",
-				ContentRef: campaign.ContentRef{Digest: digestOf([]byte("file")), Size: 4},
-			}},
+			From:        campaign.Mailbox{Name: "Ann Ö", Address: "Ann@example.org"},
+			SealedHead:  []byte{3, 0, 0xff},
+			HTML:        campaign.ContentRef{Digest: digestOf([]byte("body")), Size: 4},
+			Attachments: []campaign.ContentRef{{Digest: digestOf([]byte("file")), Size: 4}},
 		},
 		Relay: campaign.Relay{
 			Host: "relay.example.org", Port: 587, UseTLS: true, Username: "user",

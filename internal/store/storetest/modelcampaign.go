@@ -29,6 +29,9 @@ func (m *machine) transitionTo(rt *rapid.T, to campaign.Status) {
 		case m.c.Status == to:
 		case mayTransition(m.c.Status, to):
 			m.events = append(m.events, t.Event(m.c.Status))
+			if m.c.Status.Shelved() {
+				m.openControl(t.At)
+			}
 			m.c = transitioned(m.c, t)
 		default:
 			return false
@@ -93,6 +96,14 @@ func (m *machine) restartAs(rt *rapid.T, r store.Restart) {
 func drawStates(rt *rapid.T) []campaign.DeliveryState {
 	states := rapid.SampledFrom([]campaign.DeliveryState{campaign.DeliveryFailed, campaign.DeliveryUnknown})
 	return rapid.SliceOfNDistinct(states, 0, 2, rapid.ID).Draw(rt, "states")
+}
+
+// openControl is what the cancelling of a campaign does whose work is shelved.
+func (m *machine) openControl(dueAt time.Time) {
+	l := m.leases[0]
+	now := l.now
+	now.Owner, now.Closed, now.DueAt = "", false, dueAt
+	l.moveOn(now)
 }
 
 func (m *machine) restartControl(r store.Restart) {

@@ -22,6 +22,9 @@ type Harness struct {
 	// Reopen closes a store that Open gave and opens the same state again, as
 	// a restarted process would, leaving the closing of that to t.Cleanup.
 	Reopen func(t *testing.T, s store.Store) store.Store
+	// Damages are the ways in which a campaign's record can become
+	// unreadable; each does that to one.
+	Damages map[string]func(t *testing.T, s store.Store, campaignID string)
 }
 
 // Run holds the implementation to the contract.
@@ -41,6 +44,10 @@ func (h Harness) Run(t *testing.T) {
 	t.Run("durable", func(t *testing.T) {
 		t.Parallel()
 		testDurable(t, h)
+	})
+	t.Run("damage", func(t *testing.T) {
+		t.Parallel()
+		h.testDamage(t)
 	})
 	for _, test := range alone() {
 		t.Run(test.name, func(t *testing.T) {

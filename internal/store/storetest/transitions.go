@@ -19,6 +19,7 @@ func transitionTests() []test {
 		{"campaigns/pause beside a start", testPauseBesideStart},
 		{"campaigns/transition of an earlier period", testTransitionSince},
 		{"campaigns/secrets are erased", testSecretsErased},
+		{"campaigns/cancelled when shelved", testCancelShelved},
 	}
 }
 
@@ -195,7 +196,7 @@ func testSecretsErased(k kit) {
 			k.Fatalf("%s campaign still has password %x and notice %q", end, got.Relay.SealedPassword, got.Notice)
 		}
 		found := false
-		listed(k, 100, k.s.ListCampaigns, func(l campaign.Campaign) string {
+		listed(k, 100, k.listCampaigns, func(l campaign.Campaign) string {
 			if l.ID == c.ID {
 				found = true
 				k.same(l, got, "the campaign in the listing")
@@ -209,5 +210,33 @@ func testSecretsErased(k kit) {
 	paused := k.reach(campaign.StatusPaused)
 	if len(paused.Relay.SealedPassword) == 0 {
 		k.Fatalf("a paused campaign has lost its password")
+	}
+}
+
+// testCancelShelved: of a campaign whose work is shelved, the same write that
+// cancels it has its books closed anew, whether its control lease is closed or
+// somebody has it.
+func testCancelShelved(k kit) {
+	for _, from := range []campaign.Status{campaign.StatusPaused, campaign.StatusFailed} {
+		for _, closed := range []bool{true, false} {
+			c := k.reach(from)
+			key := store.LeaseKey{CampaignID: c.ID}
+			before := k.hold(key)
+			if closed {
+				var err error
+				before, err = k.s.CloseLease(k.Context(), before, from)
+				k.ok(err, "CloseLease")
+			}
+			cancel := store.Transition{To: campaign.StatusCancelled, At: k.later(5)}
+			for _, what := range []string{"the first time", "repeated"} {
+				k.transition(c.ID, cancel)
+				want := next(before)
+				want.Owner, want.Closed, want.DueAt = "", false, k.later(5)
+				k.same(k.lease(key), want, "the control lease of a "+string(from)+" campaign that is cancelled, "+what)
+			}
+			_, err := k.s.RenewLease(k.Context(), before)
+			k.fails(err, campaign.CodeConflict, "RenewLease of who had it")
+			k.hold(key)
+		}
 	}
 }
