@@ -69,8 +69,11 @@ func (f *freezer) allow(ctx context.Context, n int) (err error) {
 		stop.Reason = fmt.Sprintf("it has more than %d recipients, which is all that MAX_RECIPIENTS allows; %s", most, f.soFar())
 	} else if p.DailyRecipients > 0 {
 		stop.To = campaign.StatusPaused
-		if stop.Reason, err = f.reserveDay(ctx, n); err != nil {
+		if stop.Reason, err = f.e.reserveDay(ctx, f.campaign, n); err != nil {
 			return err
+		}
+		if stop.Reason != "" {
+			stop.Reason += "; " + f.soFar() + ", resume it on another day"
 		}
 	}
 	if stop.Reason == "" {
@@ -78,6 +81,37 @@ func (f *freezer) allow(ctx context.Context, n int) (err error) {
 		return nil
 	}
 	f.e.stopCampaign(f.campaign.ID, stop)
+	return errCampaignOver
+}
+
+// admitAgain holds a campaign whose audience is final to the day on which it
+// runs again, before any of its chunks is opened. Who would be mailed are those
+// without a result, and those whose results a retry takes back, or has: while a
+// walk goes on, neither it nor what is sent makes them more, so a crash in the
+// middle of it needs no more room than there was. errCampaignOver.
+func (e *Engine) admitAgain(ctx context.Context, hold *holder, c campaign.Campaign) error {
+	if e.cfg.Policy.DailyRecipients == 0 {
+		return nil
+	}
+	totals, err := e.store.Totals(ctx, c.ID)
+	if err != nil {
+		return err
+	}
+	n := totals.Pending()
+	for _, state := range hold.current().Reopen.States {
+		if state == campaign.DeliveryFailed {
+			n += totals.Failed
+		} else {
+			n += totals.Unknown
+		}
+	}
+	reason, err := e.reserveDay(ctx, c, int(n))
+	if err != nil || reason == "" {
+		return err
+	}
+	e.stopCampaign(c.ID, store.Transition{
+		To: campaign.StatusPaused, Since: c.RunningSince, Reason: reason + "; nobody was mailed again, resume it on another day",
+	})
 	return errCampaignOver
 }
 
@@ -134,14 +168,15 @@ const maxDayCampaigns = 1000
 // change it, whatever the day is by then.
 func dayKey(began time.Time) string { return "recipients of " + began.UTC().Format(time.DateOnly) }
 
-// reserveDay counts a campaign's recipients against the day on which it began
-// or was resumed: all of them, those too whom an earlier day has counted. The
-// reason is why it must wait, "" where it need not.
-func (f *freezer) reserveDay(ctx context.Context, n int) (reason string, err error) {
-	c, most := f.campaign, f.e.cfg.Policy.DailyRecipients
+// reserveDay counts a campaign's recipients against the day on which it began,
+// or was last resumed or retried: all who may be mailed from then on, those too
+// whom an earlier day has counted. The reason is why it must wait, "" where it
+// need not.
+func (e *Engine) reserveDay(ctx context.Context, c campaign.Campaign, n int) (reason string, err error) {
+	most := e.cfg.Policy.DailyRecipients
 	key := dayKey(c.RunningSince)
 	for {
-		cell, err := f.e.store.GetCell(ctx, key)
+		cell, err := e.store.GetCell(ctx, key)
 		if err != nil {
 			return "", err
 		}
@@ -151,13 +186,13 @@ func (f *freezer) reserveDay(ctx context.Context, n int) (reason string, err err
 		}
 		left := most - d.others(c.ID)
 		if n > left {
-			return fmt.Sprintf("DAILY_RECIPIENTS leaves %d recipients of %d for %s (UTC), and it has more; %s, resume it on another day",
-				max(left, 0), most, c.RunningSince.UTC().Format(time.DateOnly), f.soFar()), nil
+			return fmt.Sprintf("DAILY_RECIPIENTS leaves %d recipients of %d for %s (UTC), and it has more",
+				max(left, 0), most, c.RunningSince.UTC().Format(time.DateOnly)), nil
 		}
 		if known, counted := d.Campaigns[c.ID]; counted && known >= n {
 			return "", nil
 		}
-		_, err = f.e.store.SwapCell(ctx, key, cell, d.with(c.ID, n))
+		_, err = e.store.SwapCell(ctx, key, cell, d.with(c.ID, n))
 		if campaign.CodeOf(err) != campaign.CodeConflict {
 			return "", err
 		}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"postern/internal/campaign"
+	"postern/internal/mailer/smtptest"
 	"postern/internal/store"
 )
 
@@ -277,4 +278,43 @@ func TestADayOfManyCampaigns(t *testing.T) {
 	if _, err := readDay(store.Cell{Value: []byte("{")}); campaign.CodeOf(err) != campaign.CodeInternal {
 		t.Errorf("a damaged cell: %v", err)
 	}
+}
+
+// TestWhoIsMailedAgainCounts: what days were given and not used is no room on
+// another day, whether a campaign is retried or resumed then.
+func TestWhoIsMailedAgainCounts(t *testing.T) {
+	t.Parallel()
+	refuse := smtptest.Config{Hook: smtptest.At(smtptest.StageRcpt, smtptest.Reply("550 5.1.1 no"))}
+	r := newRig(t, rigOptions{relay: refuse, config: func(c *Config) { c.Policy.DailyRecipients = 2 }})
+	r.contacts(t, 2)
+	runTask(t, r.Engine)
+	var ids []string
+	for range 3 {
+		ids = append(ids, r.submit(t, letter()))
+		r.awaitStatus(t, ids[len(ids)-1], campaign.StatusCompleted)
+		r.clock.advance(24 * time.Hour)
+	}
+	r.relay.SetHook(nil)
+	for i, id := range ids {
+		if _, err := r.Retry(t.Context(), id, RetryOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		if i == 0 {
+			r.awaitStatus(t, id, campaign.StatusCompleted)
+			continue
+		}
+		got := r.awaitStatus(t, id, campaign.StatusPaused)
+		if want := "DAILY_RECIPIENTS leaves 0 recipients of 2"; !strings.HasPrefix(got.Campaign.Reason, want) || got.Totals.Failed != 2 {
+			t.Errorf("%+v; reason %q", got.Totals, got.Campaign.Reason)
+		}
+	}
+	r.mailed(t, 2, nil)
+	r.clock.advance(24 * time.Hour)
+	for i, want := range []campaign.Status{campaign.StatusCompleted, campaign.StatusPaused} {
+		if _, err := r.Resume(t.Context(), ids[i+1], ResumeOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		r.awaitStatus(t, ids[i+1], want)
+	}
+	r.mailed(t, 2, map[string]int{address(0): 2, address(1): 2})
 }

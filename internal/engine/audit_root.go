@@ -46,18 +46,6 @@ func (s settler) join(ctx context.Context, id string) error {
 	return s.sign(ctx, c, j)
 }
 
-// joinLater joins the chains of a campaign whose last event came when its
-// accounts were settled already, as when one that is paused is cancelled. Where
-// the task ends before that, the event stays without a signature.
-func (e *Engine) joinLater(id string) {
-	e.background.Go(func() {
-		err := settler{e: e, stop: func() bool { return false }}.join(e.working, id)
-		if err != nil && !errors.Is(err, errStillOpen) && e.working.Err() == nil {
-			e.log.Error().Err(err).Str("campaign", id).Msg("the end of the campaign's audit trail could not be signed")
-		}
-	})
-}
-
 // get is try for a call that gives something.
 func get[T any](ctx context.Context, s settler, call func(context.Context) (T, error)) (out T, err error) {
 	err = s.try(ctx, func(ctx context.Context) (err error) {

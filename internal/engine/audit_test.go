@@ -139,6 +139,45 @@ func TestAuditLateRoot(t *testing.T) {
 	}
 }
 
+// TestAuditOfCancelled: a task dies right behind the cancelling of a campaign
+// whose accounts were settled when it was paused. Whoever comes next signs it.
+func TestAuditOfCancelled(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, rigOptions{shared: true, config: func(c *Config) { c.Caps.Rate = 200 }})
+	r.contacts(t, 200)
+	stop := runTask(t, r.Engine)
+	id := r.submit(t, letter())
+	r.await(t, id, "some to be sent to", func(got Report) bool { return got.Totals.Sent > 5 })
+	if _, err := r.Pause(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	r.awaitIdle(t)
+	if report, _ := r.audited(t, id); report.Unsigned > 0 || report.UnsignedEvents > 0 {
+		t.Fatalf("paused: %+v", report)
+	}
+	stop() // so it does nothing behind the write
+	if _, err := r.Cancel(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	if report, _ := r.audited(t, id); report.UnsignedEvents != 1 {
+		t.Errorf("cancelled, and nobody is there: %+v", report)
+	}
+	cfg := r.cfg
+	cfg.Owner = "the next task"
+	runTask(t, newTask(t, r.store, cfg))
+	r.awaitIdle(t)
+	report, events := r.audited(t, id)
+	if last := events[len(events)-1]; report.UnsignedEvents > 0 || !report.Proven() || last.Root == nil || last.Actor != campaign.Service {
+		t.Errorf("behind the next task: %+v, events %q", report, told(events))
+	}
+	if _, err := r.Cancel(t.Context(), id); err != nil { // changes nothing
+		t.Fatal(err)
+	}
+	if _, again := r.audited(t, id); len(again) != len(events) {
+		t.Errorf("a repeated cancelling made events: %q", told(again))
+	}
+}
+
 // TestAuditMoved: a root is not signed over chains that change while they are
 // read, and is once they rest.
 func TestAuditMoved(t *testing.T) {

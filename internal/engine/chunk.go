@@ -63,6 +63,7 @@ type chunk struct {
 	progress campaign.Progress // as the store has it
 	deferred map[int]campaign.Deferred
 	moved    bool // deferred or intents differ from what the store has
+	sent     bool // a message, at least: its relay takes them
 
 	unsaved []campaign.Delivery // results not yet handed to the store
 	oldest  time.Time           // when the first of them came
@@ -98,6 +99,10 @@ func (e *Engine) workChunk(lease store.Lease, a acquired) {
 		c.intents = newIntents(e.intents)
 		defer c.intents.close()
 	}
+	if !c.fetchLetter() {
+		return
+	}
+	defer e.leaveLetter(c)
 	if err := c.prepare(e.working, a.due); err != nil {
 		e.giveUpHeld(hold, err)
 		return
@@ -109,7 +114,7 @@ func (e *Engine) workChunk(lease store.Lease, a acquired) {
 }
 
 // errYielded is the cause of a chunk's end when another campaign needs the
-// place.
+// place, or the letter's memory.
 var errYielded = errors.New("another campaign has no place")
 
 // linger releases the run of a parked chunk only after the relay's next probe,

@@ -9,7 +9,7 @@ import (
 	"postern/internal/store"
 )
 
-// prepare reads the audience and the letter, sorts out who is to be mailed now, and settles
+// prepare reads the audience, sorts out who is to be mailed now, and settles
 // those who must not be mailed any more. The chunk was due at a time that is
 // past, whatever the wall clock says now.
 func (c *chunk) prepare(ctx context.Context, due time.Time) error {
@@ -17,9 +17,6 @@ func (c *chunk) prepare(ctx context.Context, due time.Time) error {
 	lease := c.hold.current()
 	packed, err := c.e.store.GetAudience(ctx, lease.Key)
 	if err != nil {
-		return err
-	}
-	if c.letter, err = c.e.letterOfRun(c.run); err != nil {
 		return err
 	}
 	if c.persons, err = newPersons(c.e.sealer, c.e.sealer.KeyIDs()[0], c.run.campaign.ID); err != nil {

@@ -12,6 +12,10 @@ import (
 // take makes of an outcome a result, a deferral, or another try.
 func (c *chunk) take(o *lane.Outcome) {
 	if o.Err == nil {
+		if !c.sent {
+			c.sent = true
+			c.e.rooms.look() // other campaigns' letters may have waited for this
+		}
 		c.settle(o.Index, campaign.Delivery{
 			State: campaign.DeliverySent, Reply: o.Reply.String(), MessageID: o.MessageID, Digest: o.Digest,
 		})

@@ -15,7 +15,7 @@ import (
 // bareChunk is a chunk on a lane, that no goroutine works on.
 func bareChunk(t *testing.T, r *rig, n int) *chunk {
 	t.Helper()
-	relay, err := r.relayOf(campaign.Campaign{Relay: campaign.Relay{Host: r.relay.Host(), Port: r.relay.Port(), Default: true}})
+	relay, err := r.relayOf(t.Context(), campaign.Campaign{Relay: campaign.Relay{Host: r.relay.Host(), Port: r.relay.Port(), Default: true}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -62,8 +62,11 @@ func (e *Engine) moveOn(ctx context.Context, hold *holder) error {
 	defer end(nil)
 	unlink := context.AfterFunc(ctx, func() { end(context.Cause(ctx)) })
 	defer unlink()
-	if err := e.reopen(going, hold); err != nil || hold.current().Freeze.Final {
-		return err
+	if hold.current().Freeze.Final {
+		if err := e.admitAgain(going, hold, c); err != nil {
+			return err
+		}
+		return e.reopen(going, hold)
 	}
 	fields, err := e.letterFields(going, c)
 	if err != nil {
@@ -71,6 +74,9 @@ func (e *Engine) moveOn(ctx context.Context, hold *holder) error {
 	}
 	f := freezer{e: e, hold: hold, fields: fields, selection: c.Audience}
 	if err := f.admit(going, c); err != nil {
+		return err
+	}
+	if err := e.reopen(going, hold); err != nil {
 		return err
 	}
 	return f.run(going)
@@ -128,7 +134,8 @@ func (e *Engine) reopen(ctx context.Context, hold *holder) error {
 
 // transition changes a campaign's status now, counts it, and gives the
 // campaign as it is then. What is kept of the reason names no person: it
-// outlasts their erasure.
+// outlasts their erasure. What a relay wrote is for mailer.Error.Public to
+// leave out.
 func (e *Engine) transition(ctx context.Context, id string, t store.Transition) (campaign.Campaign, error) {
 	t.At, t.Actor = e.cfg.Now(), campaign.ActorOf(ctx)
 	reason := t.Reason
@@ -137,7 +144,9 @@ func (e *Engine) transition(ctx context.Context, id string, t store.Transition) 
 	if err != nil {
 		return c, err
 	}
-	e.statusChanged(ctx, id, t.To, reason)
+	if c.UpdatedAt.Equal(t.At.Truncate(time.Millisecond)) { // or somebody else has moved it, and said so
+		e.statusChanged(ctx, id, t.To, reason)
+	}
 	if t.To == campaign.StatusPaused && c.Notice != "" {
 		e.notice(id, "") // nobody tries anything any more
 		c.Notice = ""

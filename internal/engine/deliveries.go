@@ -34,19 +34,55 @@ func (e *Engine) withTotals(ctx context.Context, c campaign.Campaign) (Report, e
 	return Report{Campaign: c, Totals: totals}, err
 }
 
-// Campaigns lists campaigns, newest first, page by page.
-func (e *Engine) Campaigns(ctx context.Context, cursor string, limit int) ([]Report, string, error) {
-	campaigns, next, err := e.store.ListCampaigns(ctx, cursor, limit)
+// CampaignPage is a page of the listing of campaigns.
+type CampaignPage struct {
+	Reports []Report // newest first
+	// Damaged are the ids of those of the page that cannot be read.
+	Damaged []string
+	Next    string // where to go on; "" when all were listed
+}
+
+// Campaigns lists campaigns page by page. One that cannot be read costs the
+// others nothing: its id is given, and the log has the cause.
+func (e *Engine) Campaigns(ctx context.Context, cursor string, limit int) (CampaignPage, error) {
+	listed, err := e.listCampaigns(ctx, cursor, limit)
 	if err != nil {
-		return nil, "", err
+		return CampaignPage{}, err
 	}
-	reports := make([]Report, len(campaigns))
-	for i, c := range campaigns {
-		if reports[i], err = e.withTotals(ctx, c); err != nil {
-			return nil, "", err
+	page := CampaignPage{Reports: make([]Report, 0, len(listed.Campaigns)), Next: listed.Next}
+	for _, c := range listed.Campaigns {
+		report, err := e.withTotals(ctx, c)
+		switch {
+		case err != nil && campaign.CodeOf(err) == campaign.CodeDamaged:
+			d := store.DamagedCampaign{ID: c.ID, Err: err}
+			e.metDamaged(ctx, d)
+			listed.Damaged = append(listed.Damaged, d)
+		case err != nil:
+			return CampaignPage{}, err
+		default:
+			page.Reports = append(page.Reports, report)
 		}
 	}
-	return reports, next, nil
+	for _, d := range listed.Damaged {
+		page.Damaged = append(page.Damaged, d.ID)
+	}
+	return page, nil
+}
+
+// listCampaigns gives a page of the store's listing, and says which campaigns
+// of it cannot be read.
+func (e *Engine) listCampaigns(ctx context.Context, cursor string, limit int) (store.CampaignPage, error) {
+	page, err := e.store.ListCampaigns(ctx, cursor, limit)
+	for _, d := range page.Damaged {
+		e.metDamaged(ctx, d)
+	}
+	return page, err
+}
+
+// metDamaged says that a campaign was passed over.
+func (e *Engine) metDamaged(ctx context.Context, d store.DamagedCampaign) {
+	e.metrics.damaged.Inc()
+	e.logFor(ctx).Error().Err(d.Err).Str("campaign", d.ID).Msg("a campaign cannot be read and was passed over")
 }
 
 // Deliveries lists a campaign's recipients with what became of them, pending

@@ -48,8 +48,13 @@
 //	                          Resume
 //	completed    in_progress  Retry
 //
-// Reasons and notices name no person, whatever a relay said: they outlast an
-// erasure. The log has the whole text, by the log's own rules.
+// Reasons and notices outlast an erasure, and so they have nothing that a relay
+// wrote from MAIL on: stage and codes stand for it, in our own words. What it
+// says before, on a connection on which it was told of nobody, stays, without
+// words that have an @ (mailer.Error.Public). A recipient's own row has the
+// relay's whole reply, and is erased with the person. The log has what the
+// reasons have, and the refusal of a sender in the relay's words, by the log's
+// own rules.
 //
 // A task works on pending and in_progress campaigns only. The time limit
 // counts from when the campaign last came into progress. A decision of a task
@@ -72,7 +77,10 @@
 // cell of the store, by campaign: a crash between the count and the first chunk
 // counts nobody twice. What a campaign has been given of a day it keeps, even if
 // it is cancelled; one whose freezing is taken up on another day needs room for all
-// its recipients on that day as well.
+// its recipients on that day as well. One whose audience is final is counted anew
+// on the day on which it is resumed or retried, before a chunk is opened: those
+// without a result, and those whom the retry asks for. Where there is no room it
+// is paused, and the retry is kept for when it is resumed.
 //
 // # Stopping and taking up again
 //
@@ -144,6 +152,13 @@
 // again, finds it to be its own, strikes the absorbed recipients off its list
 // and goes on. Only a recipient whom it has sent to already is sent to twice.
 //
+// # Letters in memory
+//
+// Letters with attachments are large, so those at work have a bound together
+// (rooms). A chunk whose letter finds no room gives its lease back and comes
+// again in its campaign's turn. A relay that takes no messages, or has not shown
+// yet that it does, has one letter at a time; who has had its turn makes room.
+//
 // # The contacts' statistics
 //
 // They follow a campaign's end or stop, and do not precede it: a second write
@@ -170,9 +185,12 @@
 // sealing key, so that erasing the person leaves the proof. Behind the
 // settling of the accounts the control lease's holder signs a root over the
 // chains of all chunks, unless the last one is over the same; whoever absorbs
-// a message behind that signs anew. A root is refused by the store when the
-// campaign's own chain has moved since the campaign was read, as it does at a
-// Restart, and not made when the totals have moved while the chunks were read.
+// a message behind that signs anew. A campaign that is cancelled when its
+// accounts are settled already, as a paused one, has its control lease opened by
+// that write, so that whoever takes the lease signs the last event too. A root is
+// refused by the store when the campaign's own chain has moved since the campaign
+// was read, as it does at a Restart, and not made when the totals have moved
+// while the chunks were read.
 //
 // # Crashes
 //

@@ -66,6 +66,10 @@ type Config struct {
 	// MaxAttachmentBytes bounds the sum of a campaign's attachments, in octets
 	// before base64.
 	MaxAttachmentBytes int64
+	// MaxLetterBytes bounds the memory that the letters at work take together,
+	// in octets, attachments in base64 included: 128 MiB. A larger one is at
+	// work alone.
+	MaxLetterBytes int64
 
 	// ExclusiveStore: no other process can use the store, so leases of other
 	// owners belong to dead ones.
@@ -100,6 +104,9 @@ func (c Config) withDefaults() Config {
 	if c.Caps.Connections <= 0 {
 		c.Caps.Connections = 10
 	}
+	if c.MaxLetterBytes <= 0 {
+		c.MaxLetterBytes = defaultLetterBytes
+	}
 	if c.ScheduleGrace == 0 {
 		c.ScheduleGrace = time.Hour
 	}
@@ -131,6 +138,7 @@ type Engine struct {
 	recorder   *recorder
 	intents    *window // of recipients of at-most-once campaigns under way
 	claims     claims
+	rooms      *rooms
 	runs       runs
 	budgets    *budget.Budgets
 	lanes      *lane.Lanes
@@ -145,12 +153,14 @@ func New(s store.Store, cfg Config, sealer Sealer, log zerolog.Logger, reg prome
 	w := newWindow(Window + cfg.Caps.Connections)
 	e := &Engine{
 		store: s, cfg: cfg, sealer: sealer, log: log,
-		metrics: newMetrics(reg, w), window: w, intents: newWindow(intentWindow),
+		window: w, intents: newWindow(intentWindow),
 		recorder: newRecorder(w.limit),
 		claims:   newClaims(),
 		runs:     newRuns(),
 		wakeup:   make(chan struct{}, 1),
 	}
+	e.rooms = newRooms(cfg.MaxLetterBytes, e.wakeTo)
+	e.metrics = newMetrics(reg, w, e.rooms)
 	e.working, e.stopWorking = context.WithCancel(context.Background())
 	e.feeding, e.stopFeeding = context.WithCancel(e.working)
 	e.budgets = budget.New(e.store, budget.Config{

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"postern/internal/campaign"
 	"postern/internal/lane"
@@ -10,9 +11,13 @@ import (
 	"postern/internal/store"
 )
 
+// lookAtPassword is how long ago the default password may have been read that a
+// look at a relay uses: who looks may have changed it just now.
+const lookAtPassword = 10 * time.Second
+
 // Relay completes a relay as Submit does for a campaign, with its password:
 // for a look at it. CodeInvalid, with every fault.
-func (e *Engine) Relay(s SubmittedRelay) (mailer.Relay, error) {
+func (e *Engine) Relay(ctx context.Context, s SubmittedRelay) (mailer.Relay, error) {
 	chosen, password, faults := e.chooseRelay(s)
 	if len(faults) > 0 {
 		return mailer.Relay{}, campaign.InvalidAll(faults)
@@ -21,7 +26,7 @@ func (e *Engine) Relay(s SubmittedRelay) (mailer.Relay, error) {
 		Host: chosen.Host, Port: chosen.Port, UseTLS: chosen.UseTLS, Username: chosen.Username, Password: password,
 	}
 	if chosen.Default {
-		r.Password = e.cfg.DefaultPassword.Current()
+		r.Password = e.cfg.DefaultPassword.Fresh(ctx, time.Now().Add(-lookAtPassword))
 	}
 	return r, nil
 }
@@ -30,7 +35,7 @@ func (e *Engine) Relay(s SubmittedRelay) (mailer.Relay, error) {
 // and a recipient, "" for none. CodeInvalid, with every fault.
 func (e *Engine) CheckEnvelope(from, to string) error {
 	var faults []campaign.Fault
-	if from != "" && e.cfg.Policy.checkSender(from) != nil {
+	if !e.cfg.Policy.mayStandIn(from) {
 		faults = append(faults, campaign.Fault{Field: "mail_from", Rule: senderRule})
 	}
 	if to != "" && !e.cfg.Policy.maySendTo(to) {
@@ -59,11 +64,11 @@ const newest = 20
 // one. An error is about a letter that the sealer cannot open, or about the
 // store.
 func OpenNewest(ctx context.Context, s store.Store, sealer Sealer) (opened int, err error) {
-	campaigns, _, err := s.ListCampaigns(ctx, "", newest)
+	page, err := s.ListCampaigns(ctx, "", newest)
 	if err != nil {
 		return 0, err
 	}
-	for _, c := range campaigns {
+	for _, c := range page.Campaigns {
 		sealed, err := s.GetContent(ctx, c.ID, c.Letter.HTML.Digest)
 		switch {
 		case campaign.CodeOf(err) == campaign.CodeNotFound && err != nil:

@@ -2,6 +2,8 @@ package engine
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -16,36 +18,96 @@ type sharedLetter struct {
 	loaded *mailer.Letter
 }
 
-// letterOfRun gives the run's letter. The first caller loads it, the others
-// wait.
-func (e *Engine) letterOfRun(r *run) (*mailer.Letter, error) {
-	r.letter.mu.Lock()
-	defer r.letter.mu.Unlock()
-	if r.letter.loaded != nil {
-		return r.letter.loaded, nil
+// takeLetter gives the chunk's letter, which leaveLetter gives back. The run's
+// first chunk loads it, the others wait. errNoRoom where there is no memory
+// for it; wait says then after what time to come again.
+func (e *Engine) takeLetter(c *chunk) (letter *mailer.Letter, wait time.Duration, err error) {
+	shared := &c.run.letter
+	shared.mu.Lock()
+	defer shared.mu.Unlock()
+	if wait, ok := e.rooms.enter(c); !ok {
+		return nil, wait, errNoRoom
 	}
-	letter, err := e.loadLetter(e.feeding, r.campaign) // for all who wait, so not by the caller's context
-	if err != nil {
-		return nil, err
+	if shared.loaded == nil {
+		// For all who wait, so not by the caller's context.
+		if letter, err = e.loadLetter(e.feeding, c.run.campaign); err != nil {
+			e.rooms.leave(c)
+			return nil, 0, err
+		}
+		shared.loaded = letter
 	}
-	r.letter.loaded = letter
-	return letter, nil
+	return shared.loaded, 0, nil
+}
+
+// leaveLetter forgets a large letter with the last chunk that has it: the run
+// may outlast its chunks by minutes. It may be called again.
+func (e *Engine) leaveLetter(c *chunk) {
+	shared := &c.run.letter
+	shared.mu.Lock()
+	defer shared.mu.Unlock()
+	c.letter = nil
+	if e.rooms.leave(c) {
+		shared.loaded = nil
+	}
+}
+
+// fetchLetter gets the letter first: without it nothing else needs to be read.
+// It says whether it has; if not, the lease is given back.
+func (c *chunk) fetchLetter() bool {
+	letter, wait, err := c.e.takeLetter(c)
+	c.letter = letter
+	switch {
+	case err == nil:
+		return true
+	case errors.Is(err, errNoRoom):
+		c.comeAgain(wait)
+	default:
+		c.e.giveUpHeld(c.hold, err)
+	}
+	return false
+}
+
+// comeAgain gives back the lease of a chunk whose letter has no room. Where
+// its relay is in trouble the chunk is as good as parked.
+func (c *chunk) comeAgain(wait time.Duration) {
+	switch {
+	case errors.Is(context.Cause(c.feeding), errLeaseLost):
+		return
+	case c.e.feeding.Err() != nil:
+		c.giveBack(dueNow)
+		return
+	}
+	if trouble := c.run.lane.Trouble(); trouble.Parked {
+		c.parkedFor = trouble.NextProbe
+		c.e.noteTrouble(c.run.campaign, trouble)
+		wait = max(wait, trouble.NextProbe)
+	}
+	c.giveBack(c.e.cfg.Now().Add(wait))
+	lease := c.hold.current()
+	c.e.rooms.gaveBack(c.run.campaign.ID, hint{key: lease.Key, version: lease.Version})
+}
+
+// loadAlone keeps other large letters from being loaded meanwhile.
+func (e *Engine) loadAlone(l campaign.Letter) (done func()) {
+	if letterOctets(l) <= smallLetter {
+		return func() {}
+	}
+	e.rooms.loading.Lock()
+	return e.rooms.loading.Unlock
 }
 
 // loadLetter fetches, opens and compiles what the campaign sends.
 func (e *Engine) loadLetter(ctx context.Context, c campaign.Campaign) (*mailer.Letter, error) {
+	defer e.loadAlone(c.Letter)()
 	content, err := e.loadText(ctx, c)
 	if err != nil {
 		return nil, err
 	}
 	began := time.Now()
-	for _, a := range c.Letter.Attachments {
-		data, err := e.content(ctx, c.ID, a.ContentRef)
-		if err != nil {
+	for i, ref := range c.Letter.Attachments {
+		if content.Attachments[i].Data, err = e.content(ctx, c.ID, ref); err != nil {
 			return nil, err
 		}
-		content.Attachments = append(content.Attachments,
-			mailer.Attachment{Filename: a.Filename, ContentType: a.ContentType, Data: data})
 	}
 	letter, err := mailer.Compile(content)
 	if err == nil {
@@ -56,6 +118,7 @@ func (e *Engine) loadLetter(ctx context.Context, c campaign.Campaign) (*mailer.L
 
 // letterFields are the contact fields that the campaign's letter needs.
 func (e *Engine) letterFields(ctx context.Context, c campaign.Campaign) ([]string, error) {
+	defer e.loadAlone(c.Letter)()
 	content, err := e.loadText(ctx, c)
 	if err != nil {
 		return nil, err
@@ -67,15 +130,20 @@ func (e *Engine) letterFields(ctx context.Context, c campaign.Campaign) ([]strin
 	return letter.Fields(), nil
 }
 
-// loadText fetches and opens what the campaign sends, without attachments.
+// loadText fetches and opens what the campaign sends, without the data of the
+// attachments.
 func (e *Engine) loadText(ctx context.Context, c campaign.Campaign) (mailer.Content, error) {
-	if err := e.cfg.Policy.checkSender(c.Letter.From.Address); err != nil {
+	head, err := e.openHead(c)
+	if err != nil {
+		return mailer.Content{}, err
+	}
+	if err := e.cfg.Policy.checkSender(c.Letter.From.Address, head.ReplyTo.Address); err != nil {
 		return mailer.Content{}, err
 	}
 	html, err := e.content(ctx, c.ID, c.Letter.HTML)
 	return mailer.Content{
-		Subject: c.Letter.Subject, HTML: string(html),
-		From: c.Letter.From, ReplyTo: c.Letter.ReplyTo,
+		Subject: head.Subject, HTML: string(html),
+		From: c.Letter.From, ReplyTo: head.ReplyTo, Attachments: head.attachments(),
 		// The same in all messages, retries included, and as late as possible:
 		// a scheduled letter is not dated when it was handed in.
 		Date: c.StartedAt,
@@ -95,13 +163,13 @@ func (e *Engine) content(ctx context.Context, id string, ref campaign.ContentRef
 }
 
 // relayOf gives the campaign's relay with its password.
-func (e *Engine) relayOf(c campaign.Campaign) (mailer.Relay, error) {
+func (e *Engine) relayOf(ctx context.Context, c campaign.Campaign) (mailer.Relay, error) {
 	r := mailer.Relay{Host: c.Relay.Host, Port: c.Relay.Port, UseTLS: c.Relay.UseTLS, Username: c.Relay.Username}
 	if c.Relay.Default && !sameAccount(r, e.cfg.DefaultRelay) {
 		return r, campaign.Errorf(campaign.CodeConflict,
 			"the campaign was accepted for the default relay %s, and the configuration names another one now", r.Addr())
 	}
-	return e.withPassword(r, c)
+	return e.withPassword(ctx, r, c)
 }
 
 // sameAccount says whether credentials of the one may be used with the other.
@@ -109,6 +177,11 @@ func sameAccount(a, b mailer.Relay) bool {
 	return a.Host == b.Host && a.Port == b.Port && a.UseTLS == b.UseTLS && a.Username == b.Username
 }
 
-// contentContext and passwordContext bind ciphertexts to their rows.
+// contentContext and passwordContext bind ciphertexts to their rows, and a
+// password to the server, the account and the transport that it was given for:
+// who can write rows must not have it sent elsewhere.
 func contentContext(id, digest string) string { return "content " + digest + " of campaign " + id }
-func passwordContext(id string) string        { return "relay password of campaign " + id }
+
+func passwordContext(id string, r campaign.Relay) string {
+	return fmt.Sprintf("relay password of campaign %q for host %q, port %d, TLS %t, user name %q", id, r.Host, r.Port, r.UseTLS, r.Username)
+}

@@ -58,8 +58,8 @@ func (e *Engine) halt(ctx context.Context, id string, h halt) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
-	if before == campaign.StatusPaused || before == campaign.StatusFailed {
-		e.joinLater(id)
+	if before.Shelved() {
+		e.wake(store.LeaseKey{CampaignID: id}) // for the audit trail's signature
 	}
 	e.endRun(c)
 	return e.Report(ctx, id)
@@ -159,6 +159,9 @@ func (e *Engine) restart(ctx context.Context, c campaign.Campaign, r store.Resta
 func (e *Engine) changeRelay(r *store.Restart, c campaign.Campaign, changes *SubmittedRelay) error {
 	relay, password, faults := e.chooseRelay(mergeRelay(c.Relay, changes))
 	if password == "" && sameServer(relay, c.Relay) {
+		if refused := e.checkRelay(relay); len(refused) > 0 {
+			return campaign.InvalidAll(refused)
+		}
 		if passwordGone(c.Relay) {
 			return campaign.Invalid("smtp_password",
 				"is required: the campaign has ended before, and its relay's password was erased then")
@@ -169,7 +172,7 @@ func (e *Engine) changeRelay(r *store.Restart, c campaign.Campaign, changes *Sub
 		return campaign.InvalidAll(faults)
 	}
 	if password != "" {
-		relay.SealedPassword = e.sealer.Seal([]byte(password), passwordContext(c.ID))
+		relay.SealedPassword = e.sealer.Seal([]byte(password), passwordContext(c.ID, relay))
 	}
 	r.Relay = &relay
 	return nil

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
 	"postern/internal/campaign"
 	"postern/internal/mailer/smtptest"
 	"postern/internal/store"
@@ -34,6 +36,22 @@ func (r *rig) reach(t *testing.T, status campaign.Status, started bool) string {
 		}
 	}
 	return id
+}
+
+// TestStatusIsCountedOnce: of several ends of chunks that find the campaign
+// done, one has changed its status.
+func TestStatusIsCountedOnce(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, rigOptions{})
+	r.contacts(t, 1)
+	id := r.reach(t, campaign.StatusCompleted, true)
+	r.clock.advance(time.Second)
+	if _, err := r.transition(t.Context(), id, store.Transition{To: campaign.StatusCompleted}); err != nil {
+		t.Fatal(err)
+	}
+	if n := testutil.ToFloat64(r.metrics.campaigns.WithLabelValues(string(campaign.StatusCompleted))); n != 1 {
+		t.Errorf("%v campaigns are counted as completed", n)
+	}
 }
 
 // TestLifeCycle does every operation in every status. No task runs, so what

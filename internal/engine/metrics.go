@@ -22,6 +22,7 @@ type metrics struct {
 	unrecorded  prometheus.GaugeFunc
 	checkpoints prometheus.Histogram
 	counted     prometheus.Counter
+	damaged     prometheus.Counter
 	attachments attachmentMetrics
 }
 
@@ -45,8 +46,9 @@ const (
 	retryConnection = "connection" // the connection was lost with it
 )
 
-func newMetrics(reg prometheus.Registerer, w *window) *metrics {
+func newMetrics(reg prometheus.Registerer, w *window, letters *rooms) *metrics {
 	f := promauto.With(reg)
+	letters.measure(f)
 	m := &metrics{
 		deliveries: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "postern_deliveries_recorded_total",
@@ -88,6 +90,10 @@ func newMetrics(reg prometheus.Registerer, w *window) *metrics {
 		counted: f.NewCounter(prometheus.CounterOpts{
 			Name: "postern_contacts_counted_total",
 			Help: "Messages that this task has counted in their contacts' statistics, behind a campaign's end or stop.",
+		}),
+		damaged: f.NewCounter(prometheus.CounterOpts{
+			Name: "postern_damaged_campaigns_met_total",
+			Help: "Times that a campaign was passed over whose stored record cannot be read: by a list, a search for a person, or the retention sweep.",
 		}),
 		attachments: newAttachmentMetrics(f),
 	}

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"time"
 
 	"postern/internal/campaign"
 	"postern/internal/mailer"
@@ -12,6 +13,11 @@ import (
 type Password interface {
 	// Current is the password as it was read last. It does not block.
 	Current() string
+	// Fresh is the password as it was read at since or later, and behind the
+	// last time that Renew was told of a refusal; or as it was read last, where
+	// it cannot be read. It may wait some seconds, so that no refusals make a
+	// flood of readings.
+	Fresh(ctx context.Context, since time.Time) string
 	// Renew is told that the relay does not take a password, may read it again,
 	// and says whether Current is another one now.
 	Renew(ctx context.Context, refused string) bool
@@ -20,8 +26,9 @@ type Password interface {
 // fixedPassword is one that does not change while the engine runs.
 type fixedPassword string
 
-func (p fixedPassword) Current() string                    { return string(p) }
-func (p fixedPassword) Renew(context.Context, string) bool { return false }
+func (p fixedPassword) Current() string                         { return string(p) }
+func (p fixedPassword) Fresh(context.Context, time.Time) string { return string(p) }
+func (p fixedPassword) Renew(context.Context, string) bool      { return false }
 
 // credentialsRefused pauses a campaign at work here for the reason, unless the
 // default relay's password has changed where it is kept: then the run is over,
@@ -44,15 +51,21 @@ func (e *Engine) credentialsRefused(r *run, reason string) {
 	})
 }
 
-// withPassword completes the campaign's relay.
-func (e *Engine) withPassword(r mailer.Relay, c campaign.Campaign) (mailer.Relay, error) {
+// withPassword completes the campaign's relay. A campaign that was taken up
+// again may have been so because somebody has changed the default password.
+func (e *Engine) withPassword(ctx context.Context, r mailer.Relay, c campaign.Campaign) (mailer.Relay, error) {
 	switch {
 	case c.Relay.Default:
-		r.Password = e.cfg.DefaultPassword.Current()
+		var since time.Time
+		if c.RunningSince.After(c.StartedAt) {
+			since = c.RunningSince
+		}
+		r.Password = e.cfg.DefaultPassword.Fresh(ctx, since)
 	case c.Relay.SealedPassword != nil:
-		plain, err := e.sealer.Open(c.Relay.SealedPassword, passwordContext(c.ID))
+		plain, err := e.sealer.Open(c.Relay.SealedPassword, passwordContext(c.ID, c.Relay))
 		if err != nil {
-			return r, campaign.Wrap(campaign.CodeInternal, err, "the relay's password cannot be opened")
+			return r, campaign.Wrap(campaign.CodeInternal, err,
+				"the relay's password cannot be opened for %s: pause the campaign and resume it with smtp_password", r.Addr())
 		}
 		r.Password = string(plain)
 	}

@@ -24,6 +24,9 @@ type PersonPage struct {
 	// Incomplete are campaigns of which not all could be told: their audience is
 	// being frozen or forgotten at this moment, or cannot be read.
 	Incomplete []string
+	// Damaged are those of Incomplete whose records cannot be read: to search
+	// again is of no use before somebody has mended them.
+	Damaged []string
 	// Left: there was an Incomplete one, here or on an earlier page.
 	Left bool
 	Next string // where to go on; "" when all was searched
@@ -47,6 +50,9 @@ type ErasurePage struct {
 	// stopped; that are about to forget all their recipients; or that cannot be
 	// read.
 	Remaining []string
+	// Damaged are those of Remaining whose records cannot be read, as in
+	// PersonPage.
+	Damaged []string
 	// Left: there was a Remaining one, here or on an earlier page.
 	Left bool
 	Next string // where to go on; "" when all was searched
@@ -82,7 +88,7 @@ func (e *Engine) Person(ctx context.Context, address, cursor string) (PersonPage
 	}
 	var err error
 	p.Next, err = s.run(ctx, cursor)
-	p.Incomplete, p.Left = s.left, s.at.left
+	p.Incomplete, p.Damaged, p.Left = s.left, s.damaged, s.at.left
 	return p, err
 }
 
@@ -125,7 +131,7 @@ func (e *Engine) ErasePerson(ctx context.Context, address, cursor string) (Erasu
 	s.named = func(ctx context.Context, id string) error { return e.store.EraseAddress(ctx, id, key) }
 	var err error
 	p.Next, err = s.run(ctx, cursor)
-	p.Remaining, p.Left = s.left, s.at.left
+	p.Remaining, p.Damaged, p.Left = s.left, s.damaged, s.at.left
 	e.logFor(ctx).Info().Int("recipients", p.Recipients).Int("remaining", len(p.Remaining)).
 		Bool("complete", err == nil && p.Next == "" && !p.Left).Msg("a person's data was erased")
 	return p, err

@@ -22,8 +22,9 @@ type search struct {
 	named func(ctx context.Context, id string) error
 
 	at spot
-	// left are campaigns in which the person may be, for all that this run knows.
-	left []string
+	// left are campaigns in which the person may be, for all that this run
+	// knows, and damaged those of them whose records cannot be read.
+	left, damaged []string
 }
 
 // finding is a person's place in a campaign.
@@ -70,28 +71,33 @@ func (s *search) run(ctx context.Context, cursor string) (next string, err error
 	}
 	began := time.Now()
 	for {
-		page, following, err := s.e.store.ListCampaigns(ctx, s.at.listing, 1)
+		page, err := s.e.listCampaigns(ctx, s.at.listing, 1)
 		if err != nil {
 			return "", err
 		}
-		for i := range page {
-			if s.at.campaign != page[i].ID {
-				s.at.campaign, s.at.chunk = page[i].ID, 1
+		for _, d := range page.Damaged {
+			s.leave(d.ID)
+			s.damaged = append(s.damaged, d.ID)
+		}
+		for i := range page.Campaigns {
+			c := &page.Campaigns[i]
+			if s.at.campaign != c.ID {
+				s.at.campaign, s.at.chunk = c.ID, 1
 			}
-			done, err := s.campaign(ctx, &page[i], began)
+			done, err := s.campaign(ctx, c, began)
 			if ctx.Err() != nil {
 				return "", context.Cause(ctx)
 			}
 			if err != nil {
-				s.fail(ctx, page[i].ID, err)
+				s.fail(ctx, c.ID, err)
 			} else if !done {
 				return s.at.String(), nil
 			}
 		}
-		if following == "" {
+		if page.Next == "" {
 			return "", nil
 		}
-		s.at = spot{chunk: 1, left: s.at.left, listing: following}
+		s.at = spot{chunk: 1, left: s.at.left, listing: page.Next}
 		if time.Since(began) > searchFor {
 			return s.at.String(), nil
 		}

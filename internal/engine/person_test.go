@@ -229,11 +229,11 @@ func TestPagesRemember(t *testing.T) {
 	}
 	first := search{e: r.Engine, key: address(1)}
 	first.leave(id)
-	_, listing, err := r.store.ListCampaigns(t.Context(), "", 1)
+	listed, err := r.store.ListCampaigns(t.Context(), "", 1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	first.at.chunk, first.at.listing = 1, listing
+	first.at.chunk, first.at.listing = 1, listed.Next
 	p := r.erase(t, address(1), first.at.String())
 	if p.Next != "" || p.Recipients != 1 || len(p.Remaining) > 0 || !p.Left {
 		t.Errorf("the last page said %+v", p)

@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"postern/internal/campaign"
-	"postern/internal/mailer"
 )
 
 // Policy limits who may be sent to, as whom, and how many. The zero value sets
@@ -17,13 +16,13 @@ type Policy struct {
 	// to, with all below them where they begin with a dot; none for all.
 	RecipientDomains []string
 	// Senders are addresses, and domains as "@example.org", in lower case, that
-	// may stand in From; none for all.
+	// may stand in From and Reply-To; none for all.
 	Senders []string
 	// MaxRecipients of one campaign, those included who may not be mailed at
 	// the moment; 0 for no limit.
 	MaxRecipients int
-	// DailyRecipients of all campaigns that begin in one UTC day, of all tasks
-	// together; 0 for no limit.
+	// DailyRecipients of all campaigns that begin in one UTC day, or are resumed
+	// or retried in it, of all tasks together; 0 for no limit.
 	DailyRecipients int
 }
 
@@ -44,33 +43,47 @@ func (p Policy) maySendTo(address string) bool {
 	if len(p.RecipientDomains) == 0 {
 		return true
 	}
-	wire, _, err := mailer.WireAddress(address)
-	if err != nil {
+	if campaign.CheckAddress(address) != nil {
 		return false
 	}
-	domain := lowerASCII(campaign.Domain(wire))
+	domain := campaign.Domain(campaign.Key(address))
 	return slices.ContainsFunc(p.RecipientDomains, func(allowed string) bool {
 		below := strings.HasPrefix(allowed, ".")
 		return domain == strings.TrimPrefix(allowed, ".") || below && strings.HasSuffix(domain, allowed)
 	})
 }
 
-// checkSender says whether a campaign may be sent from the address.
-// CodeInvalid. What is no address at all is for the letter to refuse.
-func (p Policy) checkSender(address string) error {
-	wire, _, err := mailer.WireAddress(address)
-	wire = lowerASCII(wire)
-	anybody := len(p.Senders) == 0 || err != nil
-	if anybody || slices.Contains(p.Senders, wire) || slices.Contains(p.Senders, "@"+campaign.Domain(wire)) {
-		return nil
+// mayStandIn says whether an address may stand in From or Reply-To, again by
+// its form on the wire. What is no address at all is for the letter to refuse.
+func (p Policy) mayStandIn(address string) bool {
+	if len(p.Senders) == 0 || campaign.CheckAddress(address) != nil {
+		return true
 	}
-	return campaign.Invalid("from_email", senderRule)
+	key := campaign.Key(address)
+	return slices.Contains(p.Senders, key) || slices.Contains(p.Senders, "@"+campaign.Domain(key))
+}
+
+// checkSender says whether a campaign may be sent from one address and have its
+// answers go to another, "" for none: to whom answers go is as good as who
+// wrote. CodeInvalid.
+func (p Policy) checkSender(from, replyTo string) error {
+	var faults []campaign.Fault
+	if !p.mayStandIn(from) {
+		faults = append(faults, campaign.Fault{Field: "from_email", Rule: senderRule})
+	}
+	if !p.mayStandIn(replyTo) {
+		faults = append(faults, campaign.Fault{Field: "reply_to", Rule: senderRule})
+	}
+	if len(faults) > 0 {
+		return campaign.InvalidAll(faults)
+	}
+	return nil
 }
 
 // faults gives what a submission breaks of the policy. Of several recipients
 // outside the domains it names the first.
 func (p Policy) faults(s Submission) (faults []campaign.Fault) {
-	if ce, broken := asCampaignError(p.checkSender(s.From.Address)); broken {
+	if ce, broken := asCampaignError(p.checkSender(s.From.Address, s.ReplyTo.Address)); broken {
 		faults = append(faults, ce.Faults...)
 	}
 	first := slices.IndexFunc(s.Audience.Addresses, func(a string) bool { return !p.maySendTo(a) })
@@ -83,15 +96,4 @@ func (p Policy) faults(s Submission) (faults []campaign.Fault) {
 		faults = append(faults, campaign.Fault{Field: "recipients", Rule: fmt.Sprintf("must be at most %d (MAX_RECIPIENTS)", most)})
 	}
 	return faults
-}
-
-// lowerASCII leaves other letters alone: some of them, such as the Kelvin
-// sign, have an ASCII letter as their lower case and are another mailbox.
-func lowerASCII(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r >= 'A' && r <= 'Z' {
-			return r + 'a' - 'A'
-		}
-		return r
-	}, s)
 }

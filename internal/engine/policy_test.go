@@ -45,9 +45,11 @@ func TestPolicySenders(t *testing.T) {
 		"anybody@agency.test":     true,
 		"anybody@sub.agency.test": false,
 		"x@notagency.test":        false,
-		"\u212aate@example.org":   false, // the Kelvin sign's lower case is k
+		"\u212aate@example.org":   true,  // on the wire the Kelvin sign is a K
+		"\u017fam@example.org":    false, // the long s stays one
+		"sam@ex\u0130mple.org":    false,
 	} {
-		err := p.checkSender(address)
+		err := p.checkSender(address, "")
 		if (err == nil) != want {
 			t.Errorf("%s: %v", address, err)
 		}
@@ -55,7 +57,11 @@ func TestPolicySenders(t *testing.T) {
 			code(t, address, err, campaign.CodeInvalid, "from_email")
 		}
 	}
-	if err := (Policy{}).checkSender("a@anything.test"); err != nil {
+	code(t, "a foreign Reply-To", p.checkSender("office@example.org", "x@elsewhere.test"), campaign.CodeInvalid, "reply_to")
+	if err := p.checkSender("office@example.org", "Help@Agency.test"); err != nil {
+		t.Error(err)
+	}
+	if err := (Policy{}).checkSender("a@anything.test", "b@elsewhere.test"); err != nil {
 		t.Error(err)
 	}
 }
@@ -67,10 +73,14 @@ func TestSubmitHeedsThePolicy(t *testing.T) {
 	}})
 	r.contacts(t, 3)
 	s := letter()
-	s.ReplyTo = campaign.Mailbox{Address: "anybody@elsewhere.test"} // nobody's business
+	s.ReplyTo = campaign.Mailbox{Address: "anybody@example.org"}
 	r.submit(t, s)
-	s.From.Address = "office@elsewhere.test"
+	s.ReplyTo.Address = "anybody@elsewhere.test"
 	_, _, err := r.Submit(t.Context(), s)
+	code(t, "a foreign Reply-To", err, campaign.CodeInvalid, "reply_to")
+	s.ReplyTo = campaign.Mailbox{}
+	s.From.Address = "office@elsewhere.test"
+	_, _, err = r.Submit(t.Context(), s)
 	code(t, "a foreign sender", err, campaign.CodeInvalid, "from_email")
 
 	s = letter()

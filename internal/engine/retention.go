@@ -34,17 +34,18 @@ func (e *Engine) watchRetention(ctx context.Context) {
 }
 
 // forgetOld has all campaigns forget their recipients that ended longer ago
-// than they are kept. One that cannot does not keep the others from it.
+// than they are kept. One that cannot, or cannot be read, does not keep the
+// others from it.
 func (e *Engine) forgetOld(ctx context.Context) error {
 	before := e.cfg.Now().Add(-e.cfg.Retention)
 	var faults []error
 	for cursor := ""; ; {
-		page, next, err := e.store.ListCampaigns(ctx, cursor, sweepPage)
+		page, err := e.listCampaigns(ctx, cursor, sweepPage)
 		if err != nil {
 			return errors.Join(append(faults, err)...)
 		}
-		for i := range page {
-			c := &page[i]
+		for i := range page.Campaigns {
+			c := &page.Campaigns[i]
 			if !c.Status.Ended() || !c.FinishedAt.Before(before) {
 				continue
 			}
@@ -55,7 +56,7 @@ func (e *Engine) forgetOld(ctx context.Context) error {
 				return errors.Join(append(faults, context.Cause(ctx))...)
 			}
 		}
-		if cursor = next; next == "" {
+		if cursor = page.Next; cursor == "" {
 			return errors.Join(faults...)
 		}
 	}

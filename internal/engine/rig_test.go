@@ -208,6 +208,40 @@ func (r *rig) awaitIdle(t *testing.T) {
 	}
 }
 
+// awaitLease waits until a lease is as wanted.
+func (r *rig) awaitLease(t *testing.T, key store.LeaseKey, wanted func(store.Lease) bool) store.Lease {
+	t.Helper()
+	ticker := time.NewTicker(time.Millisecond)
+	defer ticker.Stop()
+	for deadline := time.Now().Add(patience); ; <-ticker.C {
+		lease, err := r.store.GetLease(t.Context(), key)
+		if err == nil && wanted(lease) {
+			return lease
+		}
+		if err != nil || time.Now().After(deadline) {
+			t.Fatalf("the lease is %+v, %v", lease, err)
+		}
+	}
+}
+
+// steal takes a lease that is held, for an owner who does nothing with it.
+func (r *rig) steal(t *testing.T, key store.LeaseKey) {
+	t.Helper()
+	for {
+		seen, err := r.store.GetLease(t.Context(), key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = r.store.AcquireLease(t.Context(), seen, "a thief")
+		if err == nil {
+			return
+		}
+		if campaign.CodeOf(err) != campaign.CodeConflict { // renewed in between
+			t.Fatal(err)
+		}
+	}
+}
+
 // deliveries gives all the campaign's deliveries by address.
 func (r *rig) deliveries(t *testing.T, id string) map[string]campaign.Delivery {
 	t.Helper()

@@ -186,7 +186,7 @@ func (e *Engine) loadRun(ctx context.Context, id string) (*run, error) {
 	if !c.Status.Active() {
 		return nil, errCampaignOver
 	}
-	relay, err := e.relayOf(c)
+	relay, err := e.relayOf(ctx, c)
 	if err != nil {
 		return nil, err
 	}

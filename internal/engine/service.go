@@ -29,7 +29,7 @@ type Submission struct {
 	SourceVPCE string
 
 	// IdempotencyKey is the caller's, "" for none. RequestDigest identifies
-	// the request that came with it.
+	// the request that came with it; it is stored under a key only.
 	IdempotencyKey string
 	RequestDigest  string
 }

@@ -112,10 +112,10 @@ func (e *Engine) campaignStops(r *run, me *mailer.Error) {
 	relay := mailer.Relay{Host: r.campaign.Relay.Host, Port: r.campaign.Relay.Port}.Addr()
 	if refusesCredentials(me) {
 		e.credentialsRefused(r, fmt.Sprintf("relay %s refuses the credentials: %s; resume the campaign once they hold, or with others (smtp_username, smtp_password)",
-			relay, me))
+			relay, me.Public()))
 		return
 	}
-	e.failRun(r, "relay "+relay+": "+me.Error())
+	e.failRun(r, "relay "+relay+": "+me.Public())
 }
 
 // refusesCredentials says whether a failure is about who the relay talks to:

@@ -3,8 +3,7 @@ package engine
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
+	"crypto/rand"
 	"fmt"
 	"slices"
 	"strings"
@@ -34,16 +33,21 @@ const (
 // back an earlier one. CodeInvalid, with every fault, CodeTooLarge,
 // CodeKeyReused, CodeConflict, CodeUnavailable.
 func (e *Engine) Submit(ctx context.Context, s Submission) (r Report, created bool, err error) {
+	request, err := e.identify(ctx, s)
+	if err != nil {
+		return Report{}, false, err
+	}
 	if r.Campaign, err = e.campaignOf(s); err == nil {
 		err = e.checkAudience(ctx, s.Audience)
 	}
 	if err != nil {
-		return e.replay(ctx, s, err)
+		return e.replay(ctx, request, err)
 	}
 	began := time.Now()
 	r.Campaign, created, err = e.store.CreateCampaign(ctx, store.NewCampaign{
 		Campaign: r.Campaign, Content: e.sealContent(r.Campaign, s),
-		IdempotencyKey: s.IdempotencyKey, RequestDigest: s.RequestDigest, Actor: campaign.ActorOf(ctx),
+		IdempotencyKey: request.key, RequestDigest: request.digests[0], EarlierDigests: request.digests[1:],
+		Nonce: rand.Text(), Actor: campaign.ActorOf(ctx),
 	})
 	if err != nil {
 		return Report{}, false, err
@@ -62,8 +66,8 @@ func (e *Engine) Submit(ctx context.Context, s Submission) (r Report, created bo
 // replay answers a submission that does not pass. With a known key it has
 // passed before: the contacts that it names, or the rules, have changed since,
 // and the key's campaign is the answer all the same.
-func (e *Engine) replay(ctx context.Context, s Submission, fault error) (Report, bool, error) {
-	known, err := e.store.FindByKey(ctx, s.IdempotencyKey, s.RequestDigest)
+func (e *Engine) replay(ctx context.Context, request request, fault error) (Report, bool, error) {
+	known, err := e.store.FindByKey(ctx, request.key, request.digests...)
 	switch {
 	case err == nil:
 		r, err := e.Report(ctx, known)
@@ -104,9 +108,13 @@ func (e *Engine) campaignOf(s Submission) (campaign.Campaign, error) {
 	if err != nil {
 		return campaign.Campaign{}, campaign.Wrap(campaign.CodeInternal, err, "no campaign id could be made")
 	}
+	letter, err := e.sealLetter(id.String(), s)
+	if err != nil {
+		return campaign.Campaign{}, err
+	}
 	c := campaign.Campaign{
 		ID: id.String(), Name: s.Name, Status: campaign.StatusPending,
-		Letter: letterOf(s), Relay: relay, Audience: s.Audience, SourceVPCE: s.SourceVPCE,
+		Letter: letter, Relay: relay, Audience: s.Audience, SourceVPCE: s.SourceVPCE,
 		Promise: cmp.Or(s.Promise, campaign.AtLeastOnce), SendAt: s.SendAt.UTC().Truncate(time.Millisecond),
 		CreatedAt: now, UpdatedAt: now,
 	}
@@ -114,7 +122,7 @@ func (e *Engine) campaignOf(s Submission) (campaign.Campaign, error) {
 		c.Status = campaign.StatusScheduled
 	}
 	if password != "" {
-		c.Relay.SealedPassword = e.sealer.Seal([]byte(password), passwordContext(c.ID))
+		c.Relay.SealedPassword = e.sealer.Seal([]byte(password), passwordContext(c.ID, c.Relay))
 	}
 	return c, nil
 }
@@ -154,22 +162,35 @@ func (e *Engine) chooseRelay(s SubmittedRelay) (r campaign.Relay, password strin
 		r.Username = def.Username
 	}
 	r.Default = !own && r.Username == def.Username && s.Password == ""
-	return r, s.Password, e.checkRelay(r, s.Password)
+	if r.Host == "" {
+		return r, s.Password, []campaign.Fault{{Field: "smtp_server", Rule: "is required, as the service has no default relay (SMTP_SERVER)"}}
+	}
+	return r, s.Password, append(e.checkRelay(r), checkLogin(r, s.Password)...)
 }
 
-func (e *Engine) checkRelay(r campaign.Relay, password string) (faults []campaign.Fault) {
-	if r.Host == "" {
-		return []campaign.Fault{{Field: "smtp_server", Rule: "is required, as the service has no default relay (SMTP_SERVER)"}}
-	}
+// checkRelay holds a relay to the rules for relays.
+func (e *Engine) checkRelay(r campaign.Relay) (faults []campaign.Fault) {
 	rules := e.cfg.Session.Rules
-	if err := rules.CheckHost(r.Host); err != nil {
-		faults = append(faults, campaign.Fault{Field: "smtp_server", Rule: err.Error()})
+	for _, part := range []struct {
+		field string
+		err   error
+	}{
+		{"smtp_server", rules.CheckHost(r.Host)},
+		{"smtp_port", rules.CheckPort(r.Port)},
+		{"smtp_use_tls", rules.CheckTransport(r.UseTLS)},
+		{"smtp_username", rules.CheckAccount(r.Username)},
+	} {
+		if part.err != nil {
+			faults = append(faults, campaign.Fault{Field: part.field, Rule: part.err.Error()})
+		}
 	}
-	if err := rules.CheckPort(r.Port); err != nil {
-		faults = append(faults, campaign.Fault{Field: "smtp_port", Rule: err.Error()})
-	}
+	return faults
+}
+
+// checkLogin checks what a caller gives to log in with.
+func checkLogin(r campaign.Relay, password string) (faults []campaign.Fault) {
 	if r.Default {
-		return faults
+		return nil
 	}
 	if r.Username == "" && password != "" {
 		faults = append(faults, campaign.Fault{Field: "smtp_username", Rule: "is required where there is a smtp_password"})
@@ -267,36 +288,4 @@ func (e *Engine) checkAudience(ctx context.Context, s campaign.Selection) error 
 		return campaign.InvalidAll(faults)
 	}
 	return nil
-}
-
-// letterOf names the submission's content.
-func letterOf(s Submission) campaign.Letter {
-	l := campaign.Letter{Subject: s.Subject, From: s.From, ReplyTo: s.ReplyTo, HTML: refTo([]byte(s.HTML))}
-	for _, f := range s.Attachments {
-		l.Attachments = append(l.Attachments, campaign.Attachment{
-			Filename: mailer.BaseName(f.Filename), ContentType: f.ContentType, ContentRef: refTo(f.Data),
-		})
-	}
-	return l
-}
-
-func refTo(plain []byte) campaign.ContentRef {
-	sum := sha256.Sum256(plain)
-	return campaign.ContentRef{Digest: hex.EncodeToString(sum[:]), Size: int64(len(plain))}
-}
-
-// sealContent seals what the campaign's letter names, each file in its own
-// memory. A file that is there twice is sealed once.
-func (e *Engine) sealContent(c campaign.Campaign, s Submission) map[string][]byte {
-	content := map[string][]byte{}
-	add := func(plain []byte, digest string) {
-		if _, twice := content[digest]; !twice {
-			content[digest] = e.sealer.SealOver(plain, contentContext(c.ID, digest))
-		}
-	}
-	add([]byte(s.HTML), c.Letter.HTML.Digest)
-	for i, f := range s.Attachments {
-		add(f.Data, c.Letter.Attachments[i].Digest)
-	}
-	return content
 }
