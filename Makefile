@@ -73,7 +73,7 @@ chaos: ## Kill tasks at every step, and count who got what (minutes)
 
 .PHONY: hostile
 hostile: ## 200 campaigns of 10 MB at once and 1,000 slow clients against a server with 512 MB (minutes)
-	$(GO) test ./cmd/server -count 1 -timeout 15m -v -run '^TestHostileClients$$' -posts 200 -slow 1000
+	$(GO) test ./cmd/server -count 1 -timeout 15m -v -run '^(TestHostileClients|TestSilentRelay)$$' -posts 200 -slow 1000 -silent 80
 
 .PHONY: cover
 cover: ## Run every test and write coverage/index.html

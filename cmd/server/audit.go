@@ -20,8 +20,9 @@ import (
 )
 
 const auditUsage = `Usage:
-  server audit verify [flags]   check audit trails; exit 1 where one is broken, 3
-                                where one is unbroken and not all of it signed
+  server audit verify [flags]   check audit trails; exit 1 where one is broken or
+                                cannot be read, 3 where one is unbroken and not
+                                all of it signed
   server audit message FILE     print the digest of a message, by which the
                                 audit trail knows it; - for standard input
 `
@@ -66,6 +67,9 @@ func (e usageError) Error() string { return string(e) }
 
 // errBroken: a trail is not as it should be, and what is wrong was printed.
 var errBroken = errors.New("an audit trail is broken")
+
+// errUnread: of a trail nothing can be said.
+var errUnread = errors.New("an audit trail could not be read")
 
 // errUnsigned: nothing is wrong with the trails, as far as can be told.
 var errUnsigned = errors.New("an audit trail is not all under a signed root: " +
@@ -139,7 +143,13 @@ func verify(args []string, getenv func(string) string, stdout, stderr io.Writer)
 			return err
 		}
 	}
-	broken, unsigned := false, false
+	return v.verify(ctx, source, stdout)
+}
+
+// verify checks the trails that are asked for. Of all of them, one that cannot
+// be had does not keep the others from being checked.
+func (v verification) verify(ctx context.Context, source trails, stdout io.Writer) (err error) {
+	broken, unsigned, unread := false, false, false
 	check := func(id string) error {
 		report, err := verifyOne(ctx, source, id, v.keys)
 		if err != nil {
@@ -151,13 +161,23 @@ func verify(args []string, getenv func(string) string, stdout, stderr io.Writer)
 	if v.campaign != "" {
 		err = check(v.campaign)
 	} else {
-		err = source.Campaigns(ctx, check)
+		err = source.Campaigns(ctx, func(id string) error {
+			err := check(id)
+			if err == nil || ctx.Err() != nil {
+				return err
+			}
+			unread = true
+			_, err = fmt.Fprintf(stdout, "%v\n  NOT CHECKED\n", err)
+			return err
+		})
 	}
 	switch {
 	case err != nil:
 		return err
 	case broken:
 		return errBroken
+	case unread:
+		return errUnread
 	case unsigned:
 		return errUnsigned
 	}

@@ -56,13 +56,19 @@ func (r *remoteTrails) Campaigns(ctx context.Context, each func(id string) error
 			Campaigns []struct {
 				ID string `json:"campaign_id"`
 			} `json:"campaigns"`
-			Next *string `json:"next_cursor"`
+			Damaged []string `json:"damaged"`
+			Next    *string  `json:"next_cursor"`
 		}
 		if err := r.json(ctx, "/campaigns?cursor="+url.QueryEscape(cursor), &page); err != nil {
 			return err
 		}
 		for _, c := range page.Campaigns {
 			if err := each(c.ID); err != nil {
+				return err
+			}
+		}
+		for _, id := range page.Damaged { // whose export says so
+			if err := each(id); err != nil {
 				return err
 			}
 		}

@@ -2,9 +2,12 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"crypto/ed25519"
 	"encoding/base64"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -92,6 +95,45 @@ func TestAuditVerify(t *testing.T) {
 	p.kill(t)
 	audits(t, nil, exitFailed, url, "refused")
 	audits(t, env, exitOK, []string{"verify"}, "unbroken")
+}
+
+// unreadTrails are of campaigns whose trails cannot be had.
+type unreadTrails []string
+
+func (u unreadTrails) Campaigns(_ context.Context, each func(id string) error) error {
+	for _, id := range u {
+		if err := each(id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (unreadTrails) Export(context.Context, string, io.Writer) error {
+	return errors.New("the record is damaged")
+}
+func (unreadTrails) Keys(context.Context) ([]ed25519.PublicKey, error) { return nil, nil }
+func (unreadTrails) Close() error                                      { return nil }
+
+// TestAuditVerifyGoesOn: a trail that cannot be read does not keep the others
+// from being checked, and is not taken for proven.
+func TestAuditVerifyGoesOn(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	err := verification{}.verify(t.Context(), unreadTrails{"one", "two"}, &out)
+	if !errors.Is(err, errUnread) {
+		t.Errorf("%v; want %v", err, errUnread)
+	}
+	for _, says := range []string{"campaign one: read the export: the record is damaged", "campaign two: read the export: the record is damaged", "NOT CHECKED"} {
+		if !strings.Contains(out.String(), says) {
+			t.Errorf("does not say %q:\n%s", says, out.String())
+		}
+	}
+	ended, end := context.WithCancel(t.Context())
+	end()
+	if err := (verification{}).verify(ended, unreadTrails{"one"}, &out); err == nil || errors.Is(err, errUnread) {
+		t.Errorf("interrupted: %v", err)
+	}
 }
 
 // TestAuditVerifyKey: a trail that the service's key has signed is broken for

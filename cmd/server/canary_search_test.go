@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
 	"io/fs"
@@ -30,8 +31,18 @@ func (p places) add(where string, octets []byte) { p[where] = append(p[where], o
 
 // formsOf are what a secret may look like: as it is, in hexadecimal, and in
 // base64 at each place where it can begin in what was encoded, such as behind
-// the user name in AUTH PLAIN.
+// the user name in AUTH PLAIN; and its digest without a key, by which a guess
+// could be tried, in the same forms.
 func formsOf(secret string) map[string][]byte {
+	forms := encodingsOf(secret)
+	digest := sha256.Sum256([]byte(secret))
+	for form, octets := range encodingsOf(string(digest[:])) {
+		forms["as a digest "+form] = octets
+	}
+	return forms
+}
+
+func encodingsOf(secret string) map[string][]byte {
 	digits := hex.EncodeToString([]byte(secret))
 	forms := map[string][]byte{
 		"as it is": []byte(secret), "in hexadecimal": []byte(digits), "in HEXADECIMAL": []byte(strings.ToUpper(digits)),
@@ -72,6 +83,7 @@ func around(content []byte, i int) string {
 func TestSearchFinds(t *testing.T) {
 	t.Parallel()
 	const secret = "canary-0123456789"
+	digest := sha256.Sum256([]byte(secret))
 	for name, octets := range map[string]string{
 		"as it is":       "x" + secret + "x",
 		"base64":         base64.StdEncoding.EncodeToString([]byte(secret)),
@@ -81,6 +93,7 @@ func TestSearchFinds(t *testing.T) {
 		"in the middle":  base64.URLEncoding.EncodeToString([]byte(`{"a":"` + secret + `","b":1}`)),
 		"hexadecimal":    hex.EncodeToString([]byte("x" + secret + "x")),
 		"printed by %X ": strings.ToUpper(hex.EncodeToString([]byte(secret))),
+		"a digest":       "x" + hex.EncodeToString(digest[:]) + "x",
 	} {
 		if found := (canaries{"it": secret}).search(places{"here": []byte(octets)}); len(found) == 0 {
 			t.Errorf("%s: not found in %s", name, octets)

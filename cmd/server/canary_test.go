@@ -5,6 +5,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
 	"io"
@@ -62,7 +63,7 @@ func newAviary(t *testing.T, store map[string]string) *aviary {
 	t.Helper()
 	a := &aviary{dir: t.TempDir(), said: places{}, canaries: canaries{}}
 	// DynamoDB Local is one for all tests, and the names of tables are no secret.
-	for i, use := range []string{"default password", "own password", "refused password", "misplaced password", "text", "file", "wrong token"} {
+	for i, use := range []string{"default password", "own password", "refused password", "misplaced password", "text", "file", "subject", "reply-to", "file name", "wrong token"} {
 		a.canaries[use] = fmt.Sprintf("canary-%d-%d-of-the-%s", i, time.Now().UnixNano(), strings.ReplaceAll(use, " ", "-"))
 	}
 	a.canaries["key"] = fmt.Sprintf("key-canary-%021d", time.Now().UnixNano()) // 32 octets
@@ -198,8 +199,8 @@ func (a *aviary) campaigns(t *testing.T) {
 		{"office", "own", "own password", hour, "scheduled"},
 	} {
 		id, err := a.process.Submit(ctx, client.Campaign{
-			From: c.from + "@example.org", Subject: "Hello {{first_name}}", Body: "<p>" + a.canaries["text"] + "</p>", SendAt: c.at,
-			Attachments: []client.Attachment{{Filename: "a.txt", ContentType: "text/plain", Content: []byte(a.canaries["file"])}},
+			From: c.from + "@example.org", Subject: a.canaries["subject"] + " {{first_name}}", Body: "<p>" + a.canaries["text"] + "</p>", SendAt: c.at,
+			Attachments: []client.Attachment{{Filename: a.canaries["file name"] + ".txt", ContentType: "text/plain", Content: []byte(a.canaries["file"])}},
 			Relay:       a.relayWith(c.user, a.canaries[c.password]),
 		})
 		if err != nil {
@@ -208,6 +209,7 @@ func (a *aviary) campaigns(t *testing.T) {
 		a.ids = append(a.ids, id)
 		a.bring(ctx, t, id, c.status)
 	}
+	a.recognisable(t, hour)
 	// The password that is refused, once more and with the relay's check.
 	if _, err := a.process.Resume(ctx, a.ids[2], a.relayWith("own", a.canaries["refused password"])); err != nil {
 		t.Error(err)
@@ -215,6 +217,26 @@ func (a *aviary) campaigns(t *testing.T) {
 	a.bring(ctx, t, a.ids[2], "paused")
 	a.call(t, http.MethodPost, "relays/check", fmt.Sprintf(`{"smtp_server":%q,"smtp_port":%d,"smtp_username":"own","smtp_password":%q}`,
 		a.relay.Host(), a.relay.Port(), a.canaries["refused password"]))
+}
+
+// recognisable hands in what is recognised when it comes again: neither the
+// request nor its text may be confirmed by what is stored for that.
+func (a *aviary) recognisable(t *testing.T, at time.Time) {
+	t.Helper()
+	const text = "<p>guess me</p>"
+	body := fmt.Sprintf(`{"from_email":"office@example.org","reply_to":"%s@example.org","subject":"s","body":%q,"send_at":%q,`+
+		`"smtp_server":%q,"smtp_port":%d,"smtp_username":"own","smtp_password":%q}`,
+		a.canaries["reply-to"], text, at.Format(time.RFC3339), a.relay.Host(), a.relay.Port(), a.canaries["own password"])
+	for range 2 {
+		a.callWith(t, http.MethodPost, "smtp-campaign", body, http.Header{"Idempotency-Key": {"again"}})
+	}
+	if !bytes.Contains(a.said["answers to POST"], []byte("Idempotent-Replayed: true")) {
+		t.Error("the request was not recognised")
+	}
+	for what, plain := range map[string]string{"text": text, "body": body, "request": "POST /smtp-campaign\n" + body} {
+		digest := sha256.Sum256([]byte(plain))
+		a.canaries["the digest of a "+what] = string(digest[:])
+	}
 }
 
 func (a *aviary) relayWith(user, password string) client.Relay {

@@ -48,8 +48,20 @@ func TestDoctor(t *testing.T) {
 		code int
 		says []string
 	}{
-		"well":           {env: good, code: exitOK, says: []string{"AUTH PLAIN accepted", "no store yet", "TLS 1.3"}},
-		"envelope":       {args: []string{"-mail-from", "a@example.org", "-rcpt-to", "b@example.org"}, env: good, says: []string{"no message was sent"}},
+		"well":     {env: good, code: exitOK, says: []string{"AUTH PLAIN accepted", "no store yet", "TLS 1.3"}},
+		"envelope": {args: []string{"-mail-from", "a@example.org", "-rcpt-to", "b@example.org"}, env: good, says: []string{"no message was sent"}},
+		"authority as text": {
+			env:  with(map[string]string{"RELAY_CA_FILE": "", "RELAY_CA": string(relay.CertificatePEM())}),
+			says: []string{"verified", "AUTH PLAIN accepted"},
+		},
+		"no authority": {
+			env: with(map[string]string{"RELAY_CA_FILE": ""}), code: exitFailed,
+			says: []string{"unknown authority", "as text into RELAY_CA"},
+		},
+		"two authorities": {
+			env: with(map[string]string{"RELAY_CA": string(relay.CertificatePEM())}), code: exitFailed,
+			says: []string{"FAILED   RELAY_CA ", "together with RELAY_CA_FILE"},
+		},
 		"wrong password": {env: with(map[string]string{"SMTP_PASSWORD": "battery staple"}), code: exitFailed, says: []string{"FAILED", "535", "-> The relay refuses the credentials"}},
 		"faults":         {env: with(map[string]string{"SMTP_PORT": "mail"}), code: exitFailed, says: []string{"FAILED   SMTP_PORT"}},
 		"another relay": {

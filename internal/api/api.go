@@ -58,7 +58,7 @@ type Service interface {
 	Resume(ctx context.Context, campaignID string, o engine.ResumeOptions) (engine.Report, error)
 	Cancel(ctx context.Context, campaignID string) (engine.Report, error)
 	Retry(ctx context.Context, campaignID string, o engine.RetryOptions) (engine.Report, error)
-	Campaigns(ctx context.Context, cursor string, limit int) (reports []engine.Report, next string, err error)
+	Campaigns(ctx context.Context, cursor string, limit int) (engine.CampaignPage, error)
 	Deliveries(ctx context.Context, campaignID string, q engine.DeliveryQuery) (deliveries []campaign.Delivery, next string, err error)
 	UpsertContacts(ctx context.Context, changes []campaign.ContactChange) error
 	UpdateContact(ctx context.Context, change campaign.ContactChange) (campaign.Contact, error)
@@ -79,9 +79,6 @@ type Options struct {
 	// CORSOrigins are the origins whose pages may call the API; none when
 	// empty, all when it is "*".
 	CORSOrigins []string
-	// VPCEnabled: the service stands behind API Gateway in a VPC, whose
-	// headers are trusted.
-	VPCEnabled bool
 	// Access says who may call.
 	Access Access
 	// Warnings are what whoever runs the service should see in /readyz, though it

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net/http"
 	"net/netip"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -23,8 +22,9 @@ const headerToken = "X-Api-Token" //nolint:gosec // G101: a name, and no token
 type Access struct {
 	// Tokens checks the tokens that callers present; nil where they need none.
 	Tokens Tokens
-	// EndpointIDs are the VPC endpoints through which callers may come; none
-	// where that is not asked.
+	// EndpointIDs are the VPC endpoints through which callers may come; nil
+	// where that is not asked. Where it is, API Gateway alone reaches the service,
+	// and its headers are trusted; nowhere else.
 	EndpointIDs []string
 	// LocalNames: callers need nothing, because only this machine reaches the
 	// listener, and must name it by an IP address or as localhost. Otherwise a
@@ -39,28 +39,28 @@ type Tokens interface {
 	Check(presented string) (auth.Token, error)
 }
 
-// scopes has the scope that each route needs, where tokens are asked for. A
-// route that is neither here nor open is closed to every token.
-var scopes = map[string]auth.Scope{
-	"POST /smtp-campaign":                     auth.CampaignsSend,
-	"GET /campaign-status/{campaign_id}":      auth.CampaignsRead,
-	"GET /campaigns":                          auth.CampaignsRead,
-	"GET /campaigns/{campaign_id}":            auth.CampaignsRead,
-	"GET /campaigns/{campaign_id}/deliveries": auth.CampaignsRead,
-	"GET /campaigns/{campaign_id}/audit":      auth.CampaignsRead,
-	"GET /audit/key":                          auth.CampaignsRead,
-	"POST /campaigns/{campaign_id}/pause":     auth.CampaignsSend,
-	"POST /campaigns/{campaign_id}/resume":    auth.CampaignsSend,
-	"POST /campaigns/{campaign_id}/cancel":    auth.CampaignsSend,
-	"POST /campaigns/{campaign_id}/retry":     auth.CampaignsSend,
-	"POST /relays/check":                      auth.CampaignsSend,
-	"GET /network":                            auth.CampaignsRead,
-	"GET /contacts":                           auth.ContactsRead,
-	"POST /contacts":                          auth.ContactsWrite,
-	"PUT /contacts":                           auth.ContactsWrite,
-	"DELETE /contacts":                        auth.ContactsWrite,
-	"GET /contacts/{email}/data":              auth.ContactsRead,
-	"DELETE /contacts/{email}/data":           auth.ContactsWrite,
+// scopes has the scopes that each route needs, all of them, where tokens are
+// asked for. A route that is neither here nor open is closed to every token.
+var scopes = map[string][]auth.Scope{
+	"POST /smtp-campaign":                     {auth.CampaignsSend},
+	"GET /campaign-status/{campaign_id}":      {auth.CampaignsRead},
+	"GET /campaigns":                          {auth.CampaignsRead},
+	"GET /campaigns/{campaign_id}":            {auth.CampaignsRead},
+	"GET /campaigns/{campaign_id}/deliveries": {auth.CampaignsRead},
+	"GET /campaigns/{campaign_id}/audit":      {auth.CampaignsRead},
+	"GET /audit/key":                          {auth.CampaignsRead},
+	"POST /campaigns/{campaign_id}/pause":     {auth.CampaignsSend},
+	"POST /campaigns/{campaign_id}/resume":    {auth.CampaignsSend},
+	"POST /campaigns/{campaign_id}/cancel":    {auth.CampaignsSend},
+	"POST /campaigns/{campaign_id}/retry":     {auth.CampaignsSend},
+	"POST /relays/check":                      {auth.CampaignsSend},
+	"GET /network":                            {auth.CampaignsRead},
+	"GET /contacts":                           {auth.ContactsRead},
+	"POST /contacts":                          {auth.ContactsWrite},
+	"PUT /contacts":                           {auth.ContactsWrite},
+	"DELETE /contacts":                        {auth.ContactsWrite},
+	"GET /contacts/{email}/data":              {auth.ContactsRead, auth.CampaignsRead},
+	"DELETE /contacts/{email}/data":           {auth.ContactsWrite},
 }
 
 // refusal is why a call is refused, as a label of metrics and in the log.
@@ -81,16 +81,13 @@ var refusals = []refusal{
 	refusedHost, refusedEndpoint, refusedAmbiguous, refusedMissing, refusedInvalid, refusedExpired, refusedScope,
 }
 
-// callerARN is an IAM identity as API Gateway names it.
-var callerARN = regexp.MustCompile(`^arn:[a-z-]{3,20}:(iam|sts)::[0-9]{12}:[A-Za-z0-9+=,.@_/:-]{1,512}$`)
-
 // authenticate lets a request through whose caller may call at all, and puts the
 // caller into its context. It stands around handlers and not in front of the
 // router, so that what it decides on is what will run.
 func (a *api) authenticate(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		access := a.opts.Access
-		if access.LocalNames && !localName(r.Host) {
+		if access.LocalNames && !LocalName(r.Host) {
 			a.refuse(w, r, refusedHost, httpErrorf(http.StatusMisdirectedRequest,
 				"this service answers on this machine only; call it by 127.0.0.1, [::1] or localhost"))
 			return
@@ -132,17 +129,28 @@ func (a *api) authorize(next http.Handler) http.Handler {
 			return
 		}
 		token, _ := r.Context().Value(tokenKey{}).(auth.Token) // none has no scope
-		scope, listed := scopes[routeMethod(r)+" "+chi.RouteContext(r.Context()).RoutePattern()]
+		needed, listed := scopes[routeMethod(r)+" "+chi.RouteContext(r.Context()).RoutePattern()]
 		if !listed {
-			scope = auth.Admin
+			needed = []auth.Scope{auth.Admin}
 		}
-		if !token.Allows(scope) {
-			w.Header().Set("WWW-Authenticate", challenge+`, error="insufficient_scope", scope="`+string(scope)+`"`)
-			a.refuse(w, r, refusedScope, httpErrorf(http.StatusForbidden, "this call needs a token with the scope %s", scope))
+		if !token.Allows(needed...) {
+			names := scopeList(needed)
+			w.Header().Set("WWW-Authenticate", challenge+`, error="insufficient_scope", scope="`+names+`"`)
+			a.refuse(w, r, refusedScope, httpErrorf(http.StatusForbidden, "this call needs a token with the scope %s",
+				strings.ReplaceAll(names, " ", " and ")))
 			return
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// scopeList writes scopes as RFC 6750 section 3 does.
+func scopeList(scopes []auth.Scope) string {
+	names := make([]string, len(scopes))
+	for i, scope := range scopes {
+		names[i] = string(scope)
+	}
+	return strings.Join(names, " ")
 }
 
 // routeMethod is the method that the router went by: HEAD is served by GET's
@@ -218,32 +226,9 @@ func (a *api) refuse(w http.ResponseWriter, r *http.Request, reason refusal, err
 	a.fail(w, r, err)
 }
 
-// sourceVPCE is the VPC endpoint of the caller; "" when it is unknown.
-func (a *api) sourceVPCE(r *http.Request) string {
-	return a.gatewayHeader(r, headerSourceVPCE, endpointID)
-}
-
-// gatewayCaller is who the caller is to API Gateway, or "anonymous".
-func (a *api) gatewayCaller(r *http.Request) string {
-	if arn := a.gatewayHeader(r, headerCallerARN, callerARN); arn != "" {
-		return "iam:" + arn
-	}
-	return "anonymous"
-}
-
-// gatewayHeader is the value of a header that API Gateway sets; "" where it is
-// not to be trusted, is there more than once, or is not of its form.
-func (a *api) gatewayHeader(r *http.Request, name string, form *regexp.Regexp) string {
-	values := r.Header.Values(name)
-	if !a.opts.VPCEnabled || len(values) != 1 || !form.MatchString(values[0]) {
-		return ""
-	}
-	return values[0]
-}
-
-// localName says whether a request's host is an IP address or localhost, which
+// LocalName says whether a request's host is an IP address or localhost, which
 // nobody can make resolve to something else.
-func localName(host string) bool {
+func LocalName(host string) bool {
 	name := host
 	if i := strings.LastIndexByte(host, ':'); i >= 0 && !strings.HasSuffix(host, "]") {
 		name = host[:i]

@@ -49,7 +49,7 @@ func TestEveryRouteHasItsScope(t *testing.T) {
 				}
 				continue
 			}
-			if got := operation.Extensions["x-scope"]; got != string(scopes[row]) || operation.Security != nil {
+			if got := operation.Extensions["x-scope"]; got != scopeList(scopes[row]) || operation.Security != nil {
 				t.Errorf("%s needs %s, and the document says %v", row, scopes[row], got)
 			}
 			if operation.Responses.Value("401") == nil || operation.Responses.Value("403") == nil {
@@ -66,7 +66,7 @@ func TestLocalNames(t *testing.T) {
 		"": false, ":8080": false, "evil.example": false, "evil.example:8080": false, "localhost.evil.example": false,
 		"127.0.0.1.evil.example": false, "evil.example:127.0.0.1": false, "2130706433": false, "0x7f.1": false, "[localhost": true,
 	} {
-		if got := localName(host); got != want {
+		if got := LocalName(host); got != want {
 			t.Errorf("%q: %t", host, got)
 		}
 	}

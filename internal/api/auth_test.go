@@ -144,6 +144,7 @@ func TestScopesOfRoutes(t *testing.T) {
 	for _, scope := range auth.Scopes {
 		tokens[scope] = p.add(t, time.Now(), scope)
 	}
+	both := p.add(t, time.Now(), auth.ContactsRead, auth.CampaignsRead)
 	var err error
 	p.keeper, err = auth.Open(t.Context(), auth.Config{Source: auth.File(p.path), Every: time.Hour, Now: time.Now})
 	if err != nil {
@@ -168,6 +169,10 @@ func TestScopesOfRoutes(t *testing.T) {
 				}
 			}
 		}
+	}
+	// What is known of a person is of contacts and of campaigns.
+	if r := s.call(http.MethodGet, "/contacts/some-id/data", "", "Authorization", "Bearer "+both); r.status == http.StatusForbidden {
+		t.Errorf("both scopes: %d", r.status)
 	}
 	s.call(http.MethodGet, "/nowhere", "").want(http.StatusUnauthorized)
 	s.call("BREW", "/contacts", "").want(http.StatusUnauthorized)
@@ -221,11 +226,13 @@ func TestNothingGetsPast(t *testing.T) {
 	}
 }
 
+// behindGateway is AUTH=vpce.
+func behindGateway(o *api.Options) { o.Access.EndpointIDs = []string{goodEndpoint} }
+
 // TestEndpoints is AUTH=vpce.
 func TestEndpoints(t *testing.T) {
 	t.Parallel()
-	vpce := func(o *api.Options) { o.VPCEnabled, o.Access.EndpointIDs = true, []string{goodEndpoint} }
-	s := start(t, vpce)
+	s := start(t, behindGateway)
 	tests := []struct {
 		name    string
 		headers []string
@@ -261,18 +268,15 @@ func TestEndpoints(t *testing.T) {
 	}
 	s.call(http.MethodGet, "/nowhere", "").want(http.StatusForbidden)
 
-	// Without VPC_ENABLED nobody vouches for the header, so nobody gets in.
-	mistaken := start(t, vpce, func(o *api.Options) { o.VPCEnabled = false })
-	mistaken.call(http.MethodGet, "/contacts", "", "X-Source-Vpce", goodEndpoint).want(http.StatusForbidden)
 	// Asked for, and none listed: nobody.
-	none := start(t, vpce, func(o *api.Options) { o.Access.EndpointIDs = []string{} })
+	none := start(t, func(o *api.Options) { o.Access.EndpointIDs = []string{} })
 	none.call(http.MethodGet, "/contacts", "", "X-Source-Vpce", goodEndpoint).want(http.StatusForbidden)
 }
 
 // TestEndpointAndToken is AUTH=vpce+token: neither is enough by itself.
 func TestEndpointAndToken(t *testing.T) {
 	t.Parallel()
-	s, p := guarded(t, func(o *api.Options) { o.VPCEnabled, o.Access.EndpointIDs = true, []string{goodEndpoint} })
+	s, p := guarded(t, behindGateway)
 	s.call(http.MethodGet, "/contacts", "", "X-Source-Vpce", goodEndpoint).want(http.StatusUnauthorized)
 	s.call(http.MethodGet, "/contacts", "", "X-Api-Token", p.admin).want(http.StatusForbidden)
 	s.call(http.MethodGet, "/contacts", "", "X-Api-Token", p.admin, "X-Source-Vpce", otherEndpoint).want(http.StatusForbidden)
@@ -296,19 +300,22 @@ func TestActor(t *testing.T) {
 		{"nobody asks", false, false, nil, "anonymous", ""},
 		{"forged", false, false, []string{"X-Caller-Arn", arn, "X-Source-Vpce", goodEndpoint}, "anonymous", ""},
 		{"IAM", true, false, []string{"X-Caller-Arn", arn, "X-Source-Vpce", goodEndpoint}, "iam:" + arn, goodEndpoint},
+		{"forged beside a token", false, true, []string{"X-Api-Token", p.send, "X-Caller-Arn", arn, "X-Source-Vpce", goodEndpoint}, id, ""},
 		{"no IAM", true, false, []string{"X-Caller-Arn", "", "X-Source-Vpce", goodEndpoint}, "anonymous", goodEndpoint},
-		{"no ARN", true, false, []string{"X-Caller-Arn", "arn:aws:iam::1:root'"}, "anonymous", ""},
-		{"two ARNs", true, false, []string{"X-Caller-Arn", arn, "X-Caller-Arn", arn}, "anonymous", ""},
-		{"two endpoints", true, false, []string{"X-Source-Vpce", goodEndpoint, "X-Source-Vpce", otherEndpoint}, "anonymous", ""},
+		{"no ARN", true, false, []string{"X-Caller-Arn", "arn:aws:iam::1:root'", "X-Source-Vpce", goodEndpoint}, "anonymous", goodEndpoint},
+		{"two ARNs", true, false, []string{"X-Caller-Arn", arn, "X-Caller-Arn", arn, "X-Source-Vpce", goodEndpoint}, "anonymous", goodEndpoint},
+		{"two endpoints", false, false, []string{"X-Source-Vpce", goodEndpoint, "X-Source-Vpce", otherEndpoint}, "anonymous", ""},
 		{"token", false, true, []string{"X-Api-Token", p.send}, id, ""},
-		{"token and IAM", true, true, []string{"X-Api-Token", p.send, "X-Caller-Arn", arn}, id, ""},
+		{"token and IAM", true, true, []string{"X-Api-Token", p.send, "X-Caller-Arn", arn, "X-Source-Vpce", goodEndpoint}, id, goodEndpoint},
 		{"a token that nobody asks for", false, false, []string{"X-Api-Token", p.send}, "anonymous", ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			s := start(t, func(o *api.Options) {
-				o.VPCEnabled = tt.behind
+				if tt.behind {
+					behindGateway(o)
+				}
 				if tt.tokens {
 					o.Access.Tokens = p.keeper
 				}
@@ -365,7 +372,7 @@ func TestPreflightComesFirst(t *testing.T) {
 func TestRefusalsAreCountedAndLogged(t *testing.T) {
 	t.Parallel()
 	s, p := guarded(t, func(o *api.Options) {
-		o.VPCEnabled, o.Access.EndpointIDs, o.Access.LocalNames = true, []string{goodEndpoint}, true
+		o.Access.EndpointIDs, o.Access.LocalNames = []string{goodEndpoint}, true
 	})
 	call := func(headers ...string) {
 		s.call(http.MethodGet, "/contacts", "", append(headers, "X-Source-Vpce", goodEndpoint)...)

@@ -134,7 +134,7 @@ func (in campaignIn) from(f *faults) campaign.Mailbox {
 	f.check("from_email", err)
 	if in.FromName != "" {
 		from.Name = in.FromName
-		f.check("from_name", campaign.CheckHeaderText(in.FromName))
+		f.check("from_name", campaign.CheckShownName(in.FromName))
 	}
 	return from
 }
@@ -207,7 +207,8 @@ func idempotencyKey(r *http.Request) (string, error) {
 }
 
 // requestDigest identifies a request: SHA-256 of method, path and body, in
-// hexadecimal.
+// hexadecimal. A body may hold a password, so the engine stores it under a key
+// only.
 func requestDigest(r *http.Request, body []byte) string {
 	h := sha256.New()
 	_, _ = fmt.Fprintf(h, "%s %s\n", r.Method, r.URL.EscapedPath())

@@ -55,9 +55,11 @@ type acceptedOut struct {
 }
 
 type campaignsOut struct {
-	Campaigns  []campaignOut `json:"campaigns"`
-	Count      int           `json:"count"`
-	NextCursor *string       `json:"next_cursor"`
+	Campaigns []campaignOut `json:"campaigns"`
+	Count     int           `json:"count"`
+	// Damaged are the ids of campaigns of the page that cannot be read.
+	Damaged    []string `json:"damaged"`
+	NextCursor *string  `json:"next_cursor"`
 }
 
 // statusPath is the relative reference to a campaign from a path of one
@@ -99,7 +101,7 @@ func (a *api) campaignOut(r engine.Report, path string) campaignOut {
 		ExpiredAt:       moment(c.ExpiredAt),
 		Links:           linksFrom(path, c.ID),
 	}
-	if a.opts.VPCEnabled {
+	if a.opts.Access.EndpointIDs != nil {
 		out.VPCEndpoint = orNull(c.SourceVPCE)
 	}
 	return out

@@ -102,16 +102,18 @@ func (a *api) listCampaigns(w http.ResponseWriter, r *http.Request) {
 		a.fail(w, r, err)
 		return
 	}
-	reports, next, err := a.service.Campaigns(r.Context(), p.cursor, p.size())
+	page, err := a.service.Campaigns(r.Context(), p.cursor, p.size())
 	if err != nil {
 		a.fail(w, r, err)
 		return
 	}
-	out := campaignsOut{Campaigns: make([]campaignOut, len(reports)), Count: len(reports)}
-	for i, report := range reports {
+	out := campaignsOut{
+		Campaigns: make([]campaignOut, len(page.Reports)), Count: len(page.Reports), Damaged: append([]string{}, page.Damaged...),
+	}
+	for i, report := range page.Reports {
 		out.Campaigns[i] = a.campaignOut(report, r.URL.Path)
 	}
-	out.NextCursor = a.cursors.seal(listing, next)
+	out.NextCursor = a.cursors.seal(listing, page.Next)
 	ok(w, out)
 }
 

@@ -314,21 +314,21 @@ func TestUnknownCampaign(t *testing.T) {
 
 func TestVPCEndpoint(t *testing.T) {
 	t.Parallel()
-	const endpoint = "vpce-0a1b2c3d4e5f60718"
 	tests := []struct {
-		enabled bool
-		header  string
-		want    any
+		behind bool
+		want   any
 	}{
-		{true, endpoint, endpoint},
-		{true, "", nil},
-		{true, "vpce-<script>", nil},
-		{false, endpoint, nil},
+		{true, goodEndpoint},
+		{false, nil},
 	}
 	for _, tt := range tests {
-		s := start(t, func(o *api.Options) { o.VPCEnabled = tt.enabled })
-		posted := s.call(http.MethodPost, "/smtp-campaign", smallCampaign, "X-Source-Vpce", tt.header).want(http.StatusAccepted).json()
-		polled := s.call(http.MethodGet, fmt.Sprintf("/campaign-status/%s", posted["campaign_id"]), "").json()
+		s := start(t, func(o *api.Options) {
+			if tt.behind {
+				behindGateway(o)
+			}
+		})
+		posted := s.call(http.MethodPost, "/smtp-campaign", smallCampaign, "X-Source-Vpce", goodEndpoint).want(http.StatusAccepted).json()
+		polled := s.call(http.MethodGet, fmt.Sprintf("/campaign-status/%s", posted["campaign_id"]), "", "X-Source-Vpce", goodEndpoint).json()
 		if posted["vpc_endpoint"] != tt.want || polled["vpc_endpoint"] != tt.want {
 			t.Errorf("%+v: %v when posted, %v when polled", tt, posted["vpc_endpoint"], polled["vpc_endpoint"])
 		}
@@ -362,9 +362,15 @@ func TestCampaignsInPages(t *testing.T) {
 	if got := strings.Join(ids, " "); got != "c-4 c-3 c-2 c-1 c-0" {
 		t.Errorf("campaigns %s", got)
 	}
-	empty := start(t).call(http.MethodGet, "/campaigns", "").want(http.StatusOK)
-	if string(empty.body) != `{"campaigns":[],"count":0,"next_cursor":null}` {
+	none := start(t)
+	empty := none.call(http.MethodGet, "/campaigns", "").want(http.StatusOK)
+	if string(empty.body) != `{"campaigns":[],"count":0,"damaged":[],"next_cursor":null}` {
 		t.Errorf("no campaigns: %s", empty.body)
+	}
+	none.damaged = []string{"c-5"}
+	damaged := none.call(http.MethodGet, "/campaigns", "").want(http.StatusOK)
+	if string(damaged.body) != `{"campaigns":[],"count":0,"damaged":["c-5"],"next_cursor":null}` {
+		t.Errorf("one that cannot be read: %s", damaged.body)
 	}
 }
 

@@ -92,12 +92,8 @@ type callerOut struct {
 
 func (a *api) networkOut(r *http.Request, s network.Snapshot) *networkOut {
 	out := &networkOut{Snapshot: s, Caller: callerOut{VPCEndpoint: orNull(a.sourceVPCE(r))}}
-	switch {
-	case out.Caller.VPCEndpoint != nil:
-	case !a.opts.VPCEnabled:
-		out.Caller.Reason = orNull("VPC_ENABLED is not true, so no header that names it is trusted")
-	default:
-		out.Caller.Reason = orNull("the call names no VPC endpoint in " + headerSourceVPCE)
+	if out.Caller.VPCEndpoint == nil { // else the call would not have come this far
+		out.Caller.Reason = orNull("AUTH asks for no VPC endpoint, so no header that names one is trusted")
 	}
 	return out
 }

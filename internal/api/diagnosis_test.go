@@ -43,7 +43,7 @@ func (f *fakeDiagnosis) Indicators(host string, port int) network.Snapshot {
 // diagnosed starts the API with a diagnosis to look into.
 func diagnosed(t *testing.T, f *fakeDiagnosis) *service {
 	t.Helper()
-	return start(t, func(o *api.Options) { o.Diagnosis, o.VPCEnabled = f, true })
+	return start(t, func(o *api.Options) { o.Diagnosis = f })
 }
 
 func TestCheckRelay(t *testing.T) {
@@ -105,21 +105,17 @@ func TestCheckRelayRefuses(t *testing.T) {
 
 func TestNetwork(t *testing.T) {
 	t.Parallel()
-	const endpoint = "vpce-0a1b2c3d4e5f60718"
-	s := diagnosed(t, &fakeDiagnosis{})
+	s := start(t, behindGateway)
 	caller := func(r reply) map[string]any {
 		v, _ := r.want(http.StatusOK).json()["caller"].(map[string]any)
 		return v
 	}
-	if got := caller(s.call(http.MethodGet, "/network", "", "X-Source-Vpce", endpoint)); got["vpc_endpoint"] != endpoint || got["reason"] != nil {
-		t.Errorf("%v", got)
-	}
-	if got := caller(s.call(http.MethodGet, "/network", "")); got["vpc_endpoint"] != nil || got["reason"] == nil {
+	if got := caller(s.call(http.MethodGet, "/network", "", "X-Source-Vpce", goodEndpoint)); got["vpc_endpoint"] != goodEndpoint || got["reason"] != nil {
 		t.Errorf("%v", got)
 	}
 	plain := start(t)
-	r := plain.call(http.MethodGet, "/network", "", "X-Source-Vpce", endpoint)
-	if got := caller(r); got["vpc_endpoint"] != nil || got["reason"] != "VPC_ENABLED is not true, so no header that names it is trusted" {
+	r := plain.call(http.MethodGet, "/network", "", "X-Source-Vpce", goodEndpoint)
+	if got := caller(r); got["vpc_endpoint"] != nil || got["reason"] != "AUTH asks for no VPC endpoint, so no header that names one is trusted" {
 		t.Errorf("%v", got)
 	}
 	task, _ := r.json()["task"].(map[string]any)

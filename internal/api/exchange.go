@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"regexp"
 	"runtime/debug"
 	"time"
 
@@ -21,15 +20,10 @@ const (
 	headerIdempotency = "Idempotency-Key"
 	// These are set by API Gateway's mapping of context.requestId,
 	// context.identity.vpceId and context.identity.userArn. They are read only
-	// where Options.VPCEnabled says that nobody else can set them.
+	// where Access.EndpointIDs says that nobody else can set them.
 	headerGatewayID  = "X-Amzn-Request-Id"
 	headerSourceVPCE = "X-Source-Vpce"
 	headerCallerARN  = "X-Caller-Arn"
-)
-
-var (
-	gatewayID  = regexp.MustCompile(`^[A-Za-z0-9_=-]{8,128}$`)
-	endpointID = regexp.MustCompile(`^vpce-[0-9a-f]{8,40}$`)
 )
 
 // exchange is what the middleware and the handlers of one request share.
@@ -60,16 +54,29 @@ func exchangeOf(ctx context.Context) *exchange {
 // a new one. It also keeps hold of the body as it comes, for the end.
 func (a *api) identify(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		e := &exchange{id: a.gatewayHeader(r, headerGatewayID, gatewayID)}
+		e := &exchange{id: a.gatewayHeader(r, headerGatewayID, isGatewayID)}
 		if e.id == "" {
 			e.id = uuid.Must(uuid.NewV7()).String()
 		}
 		e.answer, e.body = a.paced(w, r)
 		w.Header().Set(headerRequestID, e.id)
+		if mayHideRequest(r) {
+			w.Header().Set("Connection", "close")
+		}
 		r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, e))
 		r.Body = e.body
 		next.ServeHTTP(e.answer, r)
 	})
+}
+
+// mayHideRequest says whether a proxy in front may have seen another end of the
+// request than net/http, so that what follows on the connection is not to be
+// believed (request smuggling). Of a request with Transfer-Encoding net/http does
+// not tell whether a Content-Length came with it, which obliges a server to
+// close the connection (RFC 9112 section 6.1); nor of one in HTTP/1.0 whether a
+// Transfer-Encoding did, which does the same.
+func mayHideRequest(r *http.Request) bool {
+	return len(r.TransferEncoding) > 0 || !r.ProtoAtLeast(1, 1)
 }
 
 // observe counts and logs the request. The log has no body, no address and no

@@ -39,6 +39,8 @@ type fake struct {
 	// trail is what Audit writes, and trailErr what it then returns.
 	trail    string
 	trailErr error
+	// damaged is what Campaigns says of each page.
+	damaged []string
 	// err is what every method returns where it is set.
 	err error
 	// hook runs at the start of Submit, Ready and Person.
@@ -153,9 +155,9 @@ func slice[T any](all []T, cursor string, limit int) ([]T, string, error) {
 	return all[offset:end], next, nil
 }
 
-func (f *fake) Campaigns(ctx context.Context, cursor string, limit int) ([]engine.Report, string, error) {
+func (f *fake) Campaigns(ctx context.Context, cursor string, limit int) (engine.CampaignPage, error) {
 	if err := f.enter(ctx, false); err != nil {
-		return nil, "", err
+		return engine.CampaignPage{}, err
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -163,7 +165,8 @@ func (f *fake) Campaigns(ctx context.Context, cursor string, limit int) ([]engin
 	for _, id := range slices.Backward(slices.Sorted(maps.Keys(f.reports))) {
 		all = append(all, f.reports[id])
 	}
-	return slice(all, cursor, limit)
+	reports, next, err := slice(all, cursor, limit)
+	return engine.CampaignPage{Reports: reports, Damaged: f.damaged, Next: next}, err
 }
 
 func (f *fake) Audit(ctx context.Context, id string, w io.Writer) error {
@@ -283,7 +286,7 @@ func (f *fake) Person(ctx context.Context, address, cursor string) (engine.Perso
 	if cursor != "" {
 		return engine.PersonPage{}, nil
 	}
-	p := engine.PersonPage{Next: "more", NamedIn: []string{"s"}, Deliveries: []engine.PersonDelivery{{
+	p := engine.PersonPage{Next: "more", NamedIn: []string{"s"}, Damaged: []string{"d"}, Deliveries: []engine.PersonDelivery{{
 		CampaignID: "c", CampaignName: "n", Values: map[string]string{"first_name": "A"},
 		Delivery: campaign.Delivery{Address: address, State: campaign.DeliverySent},
 	}}}
@@ -299,7 +302,7 @@ func (f *fake) ErasePerson(ctx context.Context, address, cursor string) (engine.
 	}
 	deleted := f.DeleteContact(ctx, address) == nil
 	if cursor == "" {
-		return engine.ErasurePage{Contact: deleted, Recipients: 1, Remaining: []string{"c"}, Left: true, Next: "more"}, nil
+		return engine.ErasurePage{Contact: deleted, Recipients: 1, Remaining: []string{"c", "d"}, Damaged: []string{"d"}, Left: true, Next: "more"}, nil
 	}
 	return engine.ErasurePage{Left: true}, nil
 }

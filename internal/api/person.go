@@ -23,6 +23,7 @@ type personOut struct {
 	Deliveries []personDeliveryOut `json:"deliveries"`
 	NamedIn    []string            `json:"named_in"`
 	Incomplete []string            `json:"incomplete"`
+	Damaged    []string            `json:"damaged"` // of Incomplete
 	Complete   bool                `json:"complete"`
 	NextCursor *string             `json:"next_cursor"`
 }
@@ -39,6 +40,7 @@ type erasureOut struct {
 	ContactDeleted   bool     `json:"contact_deleted"`
 	RecipientsErased int      `json:"recipients_erased"`
 	Remaining        []string `json:"remaining"`
+	Damaged          []string `json:"damaged"` // of Remaining
 	Complete         bool     `json:"complete"`
 	NextCursor       *string  `json:"next_cursor"`
 }
@@ -56,7 +58,7 @@ func (a *api) getPerson(w http.ResponseWriter, r *http.Request) {
 	}
 	out := personOut{
 		Deliveries: make([]personDeliveryOut, len(p.Deliveries)),
-		NamedIn:    append([]string{}, p.NamedIn...), Incomplete: append([]string{}, p.Incomplete...),
+		NamedIn:    append([]string{}, p.NamedIn...), Incomplete: append([]string{}, p.Incomplete...), Damaged: append([]string{}, p.Damaged...),
 		Complete: p.Next == "" && !p.Left, NextCursor: a.cursors.seal(q.listing, p.Next),
 	}
 	if p.Contact != nil {
@@ -84,7 +86,7 @@ func (a *api) erasePerson(w http.ResponseWriter, r *http.Request) {
 	}
 	out := erasureOut{
 		ContactDeleted: p.Contact, RecipientsErased: p.Recipients, Remaining: append([]string{}, p.Remaining...),
-		Complete: p.Next == "" && !p.Left, NextCursor: a.cursors.seal(q.listing, p.Next),
+		Damaged: append([]string{}, p.Damaged...), Complete: p.Next == "" && !p.Left, NextCursor: a.cursors.seal(q.listing, p.Next),
 	}
 	status := http.StatusOK
 	if !out.Complete {

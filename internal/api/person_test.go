@@ -17,7 +17,7 @@ func TestPerson(t *testing.T) {
 	if c, _ := first["contact"].(map[string]any); c["email"] != "Ana+x@example.org" || len(deliveries) != 1 || first["complete"] != false {
 		t.Fatalf("the export begins with %v", first)
 	}
-	if !reflect.DeepEqual(first["named_in"], []any{"s"}) || !reflect.DeepEqual(first["incomplete"], []any{}) {
+	if !reflect.DeepEqual(first["named_in"], []any{"s"}) || !reflect.DeepEqual(first["incomplete"], []any{}) || !reflect.DeepEqual(first["damaged"], []any{"d"}) {
 		t.Errorf("named in %v, incomplete %v", first["named_in"], first["incomplete"])
 	}
 	d, _ := deliveries[0].(map[string]any)
@@ -32,14 +32,14 @@ func TestPerson(t *testing.T) {
 
 	s.call(http.MethodDelete, path+"?cursor="+cursor, "").want(http.StatusBadRequest)
 	part := s.call(http.MethodDelete, path, "").want(http.StatusAccepted).json()
-	if part["contact_deleted"] != true || part["recipients_erased"] != 1.0 || part["complete"] != false || !reflect.DeepEqual(part["remaining"], []any{"c"}) {
+	if part["contact_deleted"] != true || part["recipients_erased"] != 1.0 || part["complete"] != false || !reflect.DeepEqual(part["remaining"], []any{"c", "d"}) || !reflect.DeepEqual(part["damaged"], []any{"d"}) {
 		t.Errorf("the erasing begins with %v", part)
 	}
 	next, _ := part["next_cursor"].(string)
 	s.call(http.MethodDelete, "/contacts/ana@example.org/data?cursor="+next, "").want(http.StatusBadRequest)
 	// What remained on the first page keeps the last from being complete.
 	end := s.call(http.MethodDelete, path+"?cursor="+next, "").want(http.StatusAccepted).json()
-	if end["complete"] != false || end["next_cursor"] != nil || !reflect.DeepEqual(end["remaining"], []any{}) {
+	if end["complete"] != false || end["next_cursor"] != nil || !reflect.DeepEqual(end["remaining"], []any{}) || !reflect.DeepEqual(end["damaged"], []any{}) {
 		t.Errorf("the erasing ends with %v", end)
 	}
 }

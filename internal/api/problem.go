@@ -28,6 +28,7 @@ var answers = map[campaign.Code]answer{
 	campaign.CodeTooLarge:    {status: http.StatusRequestEntityTooLarge},
 	campaign.CodeForbidden:   {status: http.StatusForbidden},
 	campaign.CodeUnavailable: {status: http.StatusServiceUnavailable, retryAfter: 5},
+	campaign.CodeDamaged:     {status: http.StatusInternalServerError},
 	campaign.CodeInternal:    {status: http.StatusInternalServerError},
 }
 

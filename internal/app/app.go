@@ -64,6 +64,9 @@ func Start(ctx context.Context, cfg config.Config, logs io.Writer) (_ *App, err 
 		return nil, err
 	}
 	logKeys(a.log, sealer)
+	if exposed := a.exposedKey(); exposed != "" {
+		a.log.Warn().Msg(exposed)
+	}
 	cursorKey, err := sealer.Derive("cursors of the API")
 	if err != nil {
 		return nil, fmt.Errorf("derive the key of cursors: %w", err)
@@ -88,11 +91,11 @@ func Start(ctx context.Context, cfg config.Config, logs io.Writer) (_ *App, err 
 		return nil, err
 	}
 	a.apiServer = api.NewServer(api.New(a.engine, api.Options{
-		Logger: a.log, Registerer: registry, CORSOrigins: cfg.CORSOrigins, VPCEnabled: cfg.VPCEnabled, CursorKey: cursorKey,
+		Logger: a.log, Registerer: registry, CORSOrigins: cfg.CORSOrigins, CursorKey: cursorKey,
 		MaxRequestBytes: cfg.MaxRequestBytes, MaxInFlightBytes: cfg.MaxInFlightBytes,
 		Access: access, Warnings: a.warnings, Diagnosis: a.diagnosis,
 	}))
-	a.metricsServer = newMetricsServer(registry, cfg.Profiling)
+	a.metricsServer = newMetricsServer(registry, cfg)
 	for _, s := range []*http.Server{a.apiServer, a.metricsServer} {
 		s.ErrorLog = standardLog(a.log)
 	}
@@ -131,13 +134,15 @@ func engineConfig(cfg config.Config) (engine.Config, error) {
 	if err != nil {
 		return engine.Config{}, err
 	}
+	def := mailer.Relay{
+		Host: cfg.SMTP.Server, Port: cfg.SMTP.Port, UseTLS: cfg.SMTP.UseTLS,
+		Username: cfg.SMTP.Username, Password: cfg.SMTP.Password.Reveal(),
+	}
+	bounds := mailer.Bounds{Choice: mailer.Choice(cfg.Relay.Choice), Default: def, RequireTLS: cfg.Relay.RequireTLS}
 	return engine.Config{
-		DefaultRelay: mailer.Relay{
-			Host: cfg.SMTP.Server, Port: cfg.SMTP.Port, UseTLS: cfg.SMTP.UseTLS,
-			Username: cfg.SMTP.Username, Password: cfg.SMTP.Password.Reveal(),
-		},
+		DefaultRelay: def,
 		Session: mailer.Options{
-			Rules: rules, RootCAs: cfg.Relay.Roots, Timeouts: mailer.Timeouts{Longest: cfg.Relay.Timeout},
+			Rules: rules.Within(bounds), RootCAs: cfg.Relay.Roots, Timeouts: mailer.Timeouts{Longest: cfg.Relay.Timeout},
 		},
 		MessagesPerConnection: cfg.Relay.MessagesPerConnection,
 		Caps: budget.Caps{
@@ -149,6 +154,7 @@ func engineConfig(cfg config.Config) (engine.Config, error) {
 		Retention:          cfg.DeliveryRetention,
 		Policy:             engine.Policy(cfg.Sending),
 		MaxAttachmentBytes: cfg.MaxAttachmentBytes,
+		MaxLetterBytes:     cfg.MaxLetterBytes,
 		ExclusiveStore:     cfg.Store == config.StoreEmbedded,
 		StopTimeout:        cfg.ShutdownTimeout,
 	}, nil
@@ -160,10 +166,12 @@ func (a *App) listen(ctx context.Context) error {
 		return err
 	}
 	a.apiListener, a.apiServer.ConnState = l, l.ConnState
-	var lc net.ListenConfig
-	if a.metricsListener, err = lc.Listen(ctx, "tcp", a.cfg.MetricsAddr); err != nil {
-		return fmt.Errorf("METRICS_ADDR: %w", err)
+	m, err := listen.OpenMetrics(ctx, a.cfg)
+	if err != nil {
+		return err
 	}
+	a.metricsListener, a.metricsServer.ConnState = m, m.ConnState
+	a.warnOfDescriptors()
 	return nil
 }
 

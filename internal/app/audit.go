@@ -46,19 +46,25 @@ func (a *AuditStore) Close() error { return a.auditor.Store.Close() }
 // auditPage is how many campaigns are listed at once.
 const auditPage = 100
 
-// Campaigns calls each with the ids of all campaigns, newest first.
+// Campaigns calls each with the ids of all campaigns, page by page, newest
+// first, but for those that are damaged, which come last of their page.
 func (a *AuditStore) Campaigns(ctx context.Context, each func(id string) error) error {
 	for cursor := ""; ; {
-		page, next, err := a.auditor.Store.ListCampaigns(ctx, cursor, auditPage)
+		page, err := a.auditor.Store.ListCampaigns(ctx, cursor, auditPage)
 		if err != nil {
 			return err
 		}
-		for _, c := range page {
+		for _, c := range page.Campaigns {
 			if err := each(c.ID); err != nil {
 				return err
 			}
 		}
-		if cursor = next; next == "" {
+		for _, c := range page.Damaged { // whose export says so
+			if err := each(c.ID); err != nil {
+				return err
+			}
+		}
+		if cursor = page.Next; cursor == "" {
 			return nil
 		}
 	}

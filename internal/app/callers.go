@@ -3,12 +3,14 @@ package app
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"sync"
 	"time"
 
 	"postern/internal/api"
 	"postern/internal/auth"
 	"postern/internal/config"
+	"postern/internal/seal"
 	"postern/internal/secret"
 )
 
@@ -81,5 +83,21 @@ func (a *App) warnings() []string {
 	if a.tokens != nil && a.tokens.Err() != nil {
 		all = append(all, "the API tokens could not be read again; those read before stay in force, and the log has the cause")
 	}
+	if exposed := a.exposedKey(); exposed != "" {
+		all = append(all, exposed)
+	}
 	return all
+}
+
+// exposedKey says that everybody on the machine may read the key file; "" where
+// the key is not in one, or is not exposed.
+func (a *App) exposedKey() string {
+	if len(a.cfg.EncryptionKeys) > 0 || a.cfg.EncryptionKeyRef != "" {
+		return ""
+	}
+	path := seal.Exposed(a.cfg.DataDir)
+	if path == "" {
+		return ""
+	}
+	return "everybody on this machine may read the encryption key: chmod 600 " + filepath.Base(path) + " in DATA_DIR"
 }

@@ -13,6 +13,7 @@ import (
 	"postern/internal/app"
 	"postern/internal/auth"
 	"postern/internal/config"
+	"postern/internal/seal"
 )
 
 // tokensFile has one token that may read contacts.
@@ -72,6 +73,43 @@ func TestWhoMayCall(t *testing.T) {
 			}
 			if got := fmt.Sprint(ready.Warnings); (len(ready.Warnings) > 0) != (tt.warning != "") || !strings.Contains(got, tt.warning) {
 				t.Errorf("warnings %s", got)
+			}
+		})
+	}
+}
+
+// TestGatewayHeaders: what API Gateway sets is believed where AUTH asks for the
+// endpoint, and is anybody's invention elsewhere, whatever VPC_ENABLED says.
+func TestGatewayHeaders(t *testing.T) {
+	t.Parallel()
+	token, file := tokensFile(t)
+	const requestID = "gateway-request-0003"
+	for auth, believed := range map[string]bool{"none": false, "none-insecure": false, "token": false, "vpce": true, "vpce+token": true} {
+		t.Run(auth, func(t *testing.T) {
+			t.Parallel()
+			env := map[string]string{"AUTH": auth, "LOG_LEVEL": "info", "VPC_ENABLED": "true"}
+			if believed {
+				env["VPC_ENDPOINT_IDS"] = endpoint
+			}
+			if strings.Contains(auth, "token") {
+				env["API_TOKENS_FILE"] = file
+			}
+			s := start(t, embedded(t), env)
+			if got := s.get(t, "contacts", "", map[string]string{
+				"X-Source-Vpce": endpoint, "X-Caller-Arn": "arn:aws:iam::123456789012:user/forged", "X-Amzn-Request-Id": requestID,
+				"Authorization": "Bearer " + token,
+			}); got != http.StatusOK {
+				t.Fatalf("GET /contacts: %d", got)
+			}
+			if err := s.stop(); err != nil {
+				t.Error(err)
+			}
+			log := s.log.String()
+			if got := strings.Contains(log, requestID); got != believed {
+				t.Errorf("the request's id is believed: %v", got)
+			}
+			if got := strings.Contains(log, "user/forged"); got != (auth == "vpce") { // a token says more
+				t.Errorf("the caller's name is believed: %v", got)
 			}
 		})
 	}
@@ -149,5 +187,25 @@ func TestTokensOfASecret(t *testing.T) {
 	env["API_TOKENS_REF"] = strings.Replace(arn, "api-tokens", "others", 1)
 	if err := startError(t, embedded(t), env); err == nil || !strings.Contains(err.Error(), "API_TOKENS_REF") {
 		t.Errorf("without the right to read it: %v", err)
+	}
+}
+
+// TestExposedKeyIsAWarning: it does not keep the service from working.
+func TestExposedKeyIsAWarning(t *testing.T) {
+	t.Parallel()
+	env := embedded(t)
+	if _, err := seal.LoadOrCreateKeys(env["DATA_DIR"]); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(filepath.Join(env["DATA_DIR"], "encryption.key"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	s := start(t, env)
+	var ready struct{ Warnings []string }
+	if err := s.Call(t.Context(), http.MethodGet, "readyz", nil, &ready); err != nil {
+		t.Fatal(err)
+	}
+	if got := fmt.Sprint(ready.Warnings); !strings.Contains(got, "chmod 600") || strings.Contains(got, env["DATA_DIR"]) {
+		t.Errorf("warnings %s", got)
 	}
 }

@@ -82,7 +82,7 @@ func (d *diagnosis) sessions() []network.RelayState {
 
 // CheckRelay implements api.Diagnosis.
 func (d *diagnosis) CheckRelay(ctx context.Context, q api.RelayQuestion) (doctor.Check, error) {
-	to, err := d.engine.Relay(q.Relay)
+	to, err := d.engine.Relay(ctx, q.Relay)
 	if err != nil {
 		return doctor.Check{}, err
 	}

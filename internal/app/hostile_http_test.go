@@ -53,12 +53,14 @@ func jsonRows() []hostile {
 		{`a number of 100,000 digits`, campaign(start + `,"smtp_port":` + strings.Repeat("9", 100000) + `}`), 400, "smtp_port", "must be a whole number"},
 		{`a string where an array belongs`, submits(body{"recipients": "ada@example.org"}), 400, "recipients", "must be an array"},
 		{`an object where a string belongs`, submits(body{"subject": body{"$ne": ""}}), 400, "subject", "must be a string"},
+		{`config_id, updated_at and size, which nobody reads`, submits(body{"config_id": 7, "updated_at": "2026-01-01T00:00:00Z", "size": 12}), 202, "", "accepted"},
 		{`__proto__ and constructor as fields of a contact`, contacts(`{"email":"proto@example.org","__proto__":"x","constructor":"y"}`), 200, "", "accepted"},
 	}
 }
 
 func httpRows() []hostile {
 	const head = "POST /contacts HTTP/1.1\r\nHost: HOST\r\nConnection: close\r\n"
+	const kept = "POST /contacts HTTP/1.1\r\nHost: HOST\r\n" // the connection may stay open
 	const contentType = "Content-Type: application/json\r\n"
 	return []hostile{
 		{`text/plain, which a page of another origin may send unasked`, as("text/plain"), 415, "", "must be application/json"},
@@ -67,8 +69,10 @@ func httpRows() []hostile {
 		{`a gzipped body (a bomb, perhaps)`, as("application/json", "Content-Encoding", "gzip"), 415, "", "Content-Encoding"},
 		{`a body one octet beyond MAX_REQUEST_BYTES`, raw("/smtp-campaign", `{"body":"`+strings.Repeat("x", 4194304-10)+`"}`), 413, "", "larger than"},
 		{`Content-Length of 10 TB`, overWire(head + contentType + "Content-Length: 10000000000000\r\n\r\n"), 413, "", "larger than"},
-		{`Content-Length and Transfer-Encoding (request smuggling)`,
-			overWire(head + contentType + "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /contacts HTTP/1.1\r\nHost: HOST\r\n\r\n"), 400, "", "must be JSON"},
+		{`Content-Length and Transfer-Encoding, a good body, and a request behind it that a proxy may not have seen (request smuggling): the connection ends behind the first answer`,
+			overWire(kept + contentType + "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n1d\r\n{\"email\":\"chunk@example.org\"}\r\n0\r\n\r\nGET /contacts HTTP/1.1\r\nHost: HOST\r\n\r\n"), 200, "", "accepted"},
+		{`Transfer-Encoding in HTTP/1.0, which knows none, and a request behind it: likewise`,
+			overWire("POST /contacts HTTP/1.0\r\nHost: HOST\r\nConnection: keep-alive\r\n" + contentType + "Content-Length: 28\r\nTransfer-Encoding: chunked\r\n\r\n{\"email\":\"old@example.org\"}\nGET /contacts HTTP/1.1\r\nHost: HOST\r\n\r\n"), 200, "", "accepted"},
 		{`two different Content-Lengths`, overWire(head + contentType + "Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}x"), 400, "", ""},
 		{`a chunk whose length is nonsense`, overWire(head + contentType + "Transfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n"), 400, "", "ended before its end"},
 		{`Transfer-Encoding: xchunked`, overWire(head + contentType + "Transfer-Encoding: xchunked\r\n\r\n{}"), 501, "", ""},
@@ -85,6 +89,8 @@ func httpRows() []hostile {
 		{`X-Http-Method-Override: DELETE`, overridden, 200, "", "accepted"},
 		{`X-Source-Vpce and X-Amzn-Request-Id, where no gateway stands in front`, forgedGateway, 202, "", "not believed"},
 		{`a query string that cannot be read (%zz)`, get("/contacts?email=%zz"), 400, "", "cannot be read"},
+		{`headers that come an octet a second`, octetByOctet("GET /contacts HTTP/1.1\r\nHost: HOST\r\nX-Slow: "), 0, "", "closed without an answer"},
+		{`a body that comes an octet a second`, octetByOctet(kept + contentType + "Content-Length: 1000\r\n\r\n{"), 408, "", "did not arrive in time"},
 		{`email twice in a query`, get("/contacts?email=ada@example.org&email=b@example.org"), 400, "email", "must be given once"},
 	}
 }

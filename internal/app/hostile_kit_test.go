@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -11,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -364,6 +366,41 @@ func overWire(request string) func(*target) outcome {
 	}
 }
 
+// octetByOctet begins a request over the wire, goes on with an octet a second,
+// and gives what the service answers when it has enough.
+func octetByOctet(request string) func(*target) outcome {
+	return func(tg *target) outcome {
+		tg.t.Helper()
+		base, err := url.Parse(tg.service.Base)
+		if err != nil {
+			tg.t.Fatal(err)
+		}
+		conn, err := net.DialTimeout("tcp", base.Host, patience)
+		if err != nil {
+			tg.t.Fatal(err)
+		}
+		defer func() { _ = conn.Close() }()
+		if _, err := conn.Write([]byte(strings.ReplaceAll(request, "HOST", base.Host))); err != nil {
+			tg.t.Fatal(err)
+		}
+		var came []byte
+		for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
+			_ = conn.SetReadDeadline(time.Now().Add(time.Second))
+			piece := make([]byte, 4096)
+			n, err := conn.Read(piece)
+			came = append(came, piece[:n]...)
+			if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+				return tg.answers(came)
+			}
+			if len(came) == 0 {
+				_, _ = conn.Write([]byte("a")) // the reading finds out that it is closed
+			}
+		}
+		tg.t.Error("the service waits for ever")
+		return outcome{}
+	}
+}
+
 // answers reads what came over a connection: one answer, and none behind it.
 func (tg *target) answers(octets []byte) outcome {
 	head, content, _ := bytes.Cut(octets, []byte("\r\n\r\n"))
@@ -374,7 +411,7 @@ func (tg *target) answers(octets []byte) outcome {
 	if len(fields) < 2 {
 		return outcome{text: "the connection is closed without an answer"}
 	}
-	if n := bytes.Count(octets, []byte("HTTP/1.1 ")); n != 1 {
+	if n := bytes.Count(octets, []byte("HTTP/1.1 ")) + bytes.Count(octets, []byte("HTTP/1.0 ")); n != 1 {
 		tg.t.Errorf("%d answers: %s", n, octets)
 	}
 	status, err := strconv.Atoi(fields[1])

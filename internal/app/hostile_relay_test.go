@@ -67,6 +67,7 @@ type hostileRelay struct {
 	relay smtptest.Config
 	// secure: the campaign asks for TLS and has a password.
 	secure  bool
+	contact body   // who is mailed; nil for a new one
 	members body   // of the campaign
 	says    string // what must become of it
 	// unsaid are commands that the relay must never have got.
@@ -100,7 +101,7 @@ func (h hostileRelay) send(tg *target) outcome {
 	maps.Copy(members, h.members)
 	on := *tg
 	on.relay = relay
-	o := mails(nil, members, func(string) string { return "sent" })(&on)
+	o := mails(h.contact, members, func(string) string { return "sent" })(&on)
 	for _, verb := range h.unsaid {
 		if n := relay.Stats().Commands[verb]; n != 0 {
 			tg.t.Errorf("%s: %d %s", h.input, n, verb)
@@ -185,6 +186,9 @@ func hostileRelays() []hostileRelay {
 			input: `no SMTPUTF8, and a sender that needs it`, relay: smtptest.Config{Extensions: []string{"PIPELINING"}},
 			members: body{"from_email": "jürgen@example.org"}, says: "SMTPUTF8", unsaid: []string{"MAIL"},
 		}, {
+			input: `no SMTPUTF8, and a recipient who needs it`, relay: smtptest.Config{Extensions: []string{"PIPELINING"}},
+			contact: body{"email": "zoë@example.org"}, says: "SMTPUTF8", unsaid: []string{"DATA"},
+		}, {
 			input: `an answer to RCPT with control characters, an escape sequence and what is no UTF-8`,
 			relay: does(smtptest.StageRcpt, smtptest.Raw("550 5.1.1 a\x1b[2J\x00\x07b\xff\r\n")), says: "then failed: rcpt: 550 5.1.1 a\ufffd",
 		}, {
@@ -240,6 +244,7 @@ func policyRows() []hostile {
 		{`a sender outside SENDERS`, submits(body{"from_email": "boss@agency.test"}), 400, "from_email", "must be one of SENDERS"},
 		{`a sender in a domain below one of SENDERS`, submits(body{"from_email": "a@sub.example.org"}), 400, "from_email", "must be one of SENDERS"},
 		{`a sender with the Kelvin sign for a K`, submits(body{"from_email": "a@example.org.\u212a.test"}), 400, "from_email", "must be one of SENDERS"},
+		{`a reply_to outside SENDERS`, submits(body{"from_email": "a@example.org", "reply_to": "boss@elsewhere.test"}), 400, "reply_to", "must be one of SENDERS"},
 		{`a recipient outside RECIPIENT_DOMAINS`, submits(body{"recipients": []string{"ada@example.org", "x@elsewhere.test"}}), 400, "recipients[1]", "must be in a domain of RECIPIENT_DOMAINS"},
 		{`a recipient in a domain that ends like an allowed one`, submits(body{"recipients": []string{"x@badexample.org"}}), 400, "recipients[0]", "RECIPIENT_DOMAINS"},
 		{`a recipient in a domain below an allowed one`, submits(body{"recipients": []string{"x@sub.example.org"}}), 400, "recipients[0]", "RECIPIENT_DOMAINS"},

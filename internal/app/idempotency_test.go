@@ -5,8 +5,11 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"path/filepath"
 	"testing"
+	"time"
 
+	"postern/internal/auth"
 	"postern/internal/client"
 )
 
@@ -30,6 +33,9 @@ func (s *service) submitWithKey(t *testing.T, key string, c client.Campaign) rep
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Idempotency-Key", key)
+	if s.Token != "" {
+		req.Header.Set("Authorization", "Bearer "+s.Token)
+	}
 	resp, err := s.HTTP.Do(req)
 	if err != nil {
 		t.Fatal(err)
@@ -118,6 +124,47 @@ func TestIdempotentReplayAfterRestart(t *testing.T) {
 		}
 		if got, want := s.submitWithKey(t, "other", letter), (replay{status: http.StatusBadRequest}); got != want {
 			t.Errorf("the relay is still allowed: %+v, want %+v", got, want)
+		}
+	})
+}
+
+// TestIdempotencyKeysOfCallers: callers know nothing of each other's keys,
+// whether by an answer or by a campaign that is theirs no more.
+func TestIdempotencyKeysOfCallers(t *testing.T) {
+	t.Parallel()
+	forEachBackend(t, func(t *testing.T, env map[string]string) {
+		relay := startRelay(t, relayConfig())
+		path := filepath.Join(t.TempDir(), "tokens.jsonl")
+		var tokens []string
+		for _, name := range []string{"one", "two"} {
+			token, line, err := auth.Mint(auth.Order{Name: name, Scopes: []auth.Scope{auth.Admin}}, time.Now())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := auth.Append(path, line); err != nil {
+				t.Fatal(err)
+			}
+			tokens = append(tokens, token)
+		}
+		s := start(t, env, relayEnv(t, relay), map[string]string{"AUTH": "token", "API_TOKENS_FILE": path})
+		s.Token = tokens[0]
+		s.importContacts(t, addresses(1))
+		letter := simpleLetter()
+		first := s.submitWithKey(t, "key", letter)
+		s.Token = tokens[1]
+		second := s.submitWithKey(t, "key", letter)
+		if second.status != http.StatusAccepted || second.replayed != "" || second.id == first.id {
+			t.Errorf("the key of another caller's %+v: %+v", first, second)
+		}
+		other := letter
+		other.Subject = "Other"
+		want := replay{status: http.StatusUnprocessableEntity}
+		if got := s.submitWithKey(t, "key", other); got != want {
+			t.Errorf("the caller's own key with another body: %+v, want %+v", got, want)
+		}
+		s.Token = tokens[0]
+		if got, want := s.submitWithKey(t, "key", letter), (replay{http.StatusAccepted, first.id, "true"}); got != want {
+			t.Errorf("the first caller's request again: %+v, want %+v", got, want)
 		}
 	})
 }

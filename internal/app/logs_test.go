@@ -106,8 +106,9 @@ func TestLogCorrelation(t *testing.T) {
 	t.Parallel()
 	const submitted, paused = "gateway-request-0001", "gateway-request-0002"
 	relay := startRelay(t, relayConfig())
-	s := start(t, embedded(t), relayEnv(t, relay), map[string]string{"LOG_LEVEL": "info", "VPC_ENABLED": "true"})
-	s.importContacts(t, addresses(1))
+	s := start(t, embedded(t), relayEnv(t, relay), map[string]string{
+		"LOG_LEVEL": "info", "AUTH": "vpce", "VPC_ENABLED": "true", "VPC_ENDPOINT_IDS": endpoint,
+	})
 	call := func(id, path, body string) map[string]any {
 		t.Helper()
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.Base+path, bytes.NewReader([]byte(body)))
@@ -115,6 +116,7 @@ func TestLogCorrelation(t *testing.T) {
 			t.Fatal(err)
 		}
 		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("X-Source-Vpce", endpoint)
 		req.Header.Set("X-Amzn-Request-Id", id)
 		resp, err := s.HTTP.Do(req)
 		if err != nil {

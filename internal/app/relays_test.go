@@ -1,7 +1,9 @@
 package app_test
 
 import (
+	"encoding/json"
 	"fmt"
+	"net/http"
 	"strconv"
 	"strings"
 	"testing"
@@ -159,6 +161,37 @@ func TestSilentRelay(t *testing.T) {
 	for address, d := range s.deliveries(t, id) {
 		if d.Attempts != 1 {
 			t.Errorf("%s bore the relay's silence: %+v", address, d)
+		}
+	}
+}
+
+// TestListedRelays: who may send, and no more than that, cannot have the
+// contacts' fields sent to a relay of their own, nor over the network in clear.
+func TestListedRelays(t *testing.T) {
+	t.Parallel()
+	relay := startRelay(t, relayConfig())
+	s := start(t, embedded(t), relayEnv(t, relay), map[string]string{"RELAYS": "listed", "RELAY_REQUIRE_TLS": "true"})
+	s.importContacts(t, addresses(1))
+	const letter = `"subject": "{{ssn}}", "body": "{{email}}", "from_email": "a@example.org", `
+	for _, tt := range []struct{ path, body, field string }{
+		{"smtp-campaign", letter + `"smtp_server": "relay.evil.example"`, "smtp_server"},
+		{"smtp-campaign", letter + `"smtp_server": "8.8.8.8"`, "smtp_server"},
+		{"smtp-campaign", letter + `"smtp_use_tls": false`, "smtp_use_tls"},
+		{"relays/check", `"smtp_server": "relay.evil.example"`, "smtp_server"},
+		{"relays/check", `"smtp_use_tls": false`, "smtp_use_tls"},
+	} {
+		err := s.Call(t.Context(), http.MethodPost, tt.path, json.RawMessage("{"+tt.body+"}"), nil)
+		if err == nil || !strings.Contains(err.Error(), "400") || !strings.Contains(err.Error(), tt.field) {
+			t.Errorf("%s %s: %v", tt.path, tt.body, err)
+		}
+	}
+	id := s.submit(t, simpleLetter())
+	if final := s.follow(t, id, relay); final.Status != "completed" || final.Sent != 1 {
+		t.Errorf("by the default relay: %+v", final)
+	}
+	for _, body := range []string{`{"smtp_server": "relay.evil.example"}`, `{"smtp_use_tls": false}`} {
+		if err := s.Call(t.Context(), http.MethodPost, "campaigns/"+id+"/retry", json.RawMessage(body), nil); err == nil || !strings.Contains(err.Error(), "400") {
+			t.Errorf("retry with %s: %v", body, err)
 		}
 	}
 }

@@ -1,13 +1,9 @@
 package app
 
 import (
-	"bytes"
 	"context"
 	"encoding/hex"
-	"errors"
 	"fmt"
-	"sync"
-	"time"
 
 	"github.com/rs/zerolog"
 
@@ -65,66 +61,4 @@ func logKeys(log zerolog.Logger, sealer *seal.Sealer) {
 		ids = append(ids, hex.EncodeToString(id[:]))
 	}
 	log.Info().Strs("keys", ids).Msg("encryption keys, by their ids; the first seals, all open")
-}
-
-// renewEvery is how often a password is read again at most.
-const renewEvery = time.Minute
-
-// relayPassword is the default relay's password that SMTP_PASSWORD_REF names.
-// It is read at the start, and again when the relay refuses it: a password can
-// be changed there while Postern runs.
-type relayPassword struct {
-	ref     config.SecretRef
-	secrets *secret.Client
-	log     zerolog.Logger
-
-	// reading is held while the password is read, mu only to look at it.
-	reading sync.Mutex
-	mu      sync.Mutex
-	value   string
-	renewed time.Time // monotonic; the last try to, guarded by reading
-}
-
-func readRelayPassword(ctx context.Context, ref config.SecretRef, secrets *secret.Client, log zerolog.Logger) (*relayPassword, error) {
-	p := &relayPassword{ref: ref, secrets: secrets, log: log}
-	return p, p.fetch(ctx)
-}
-
-// Current is the password as it was read last.
-func (p *relayPassword) Current() string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.value
-}
-
-// Renew reads the password again, unless it did within the last minute, or the
-// one that is refused is not the current one any more.
-func (p *relayPassword) Renew(ctx context.Context, refused string) bool {
-	p.reading.Lock()
-	defer p.reading.Unlock()
-	if p.Current() == refused && time.Since(p.renewed) >= renewEvery {
-		p.renewed = time.Now()
-		if err := p.fetch(ctx); err != nil {
-			p.log.Error().Err(err).Msg("the relay refuses the password, and it could not be read again; the one from before stays")
-		}
-	}
-	return p.Current() != refused
-}
-
-func (p *relayPassword) fetch(ctx context.Context) error {
-	value, err := p.secrets.Fetch(ctx, p.ref)
-	if err == nil {
-		// The line end that an editor or a shell has left is none of it.
-		value = bytes.TrimSuffix(bytes.TrimSuffix(value, []byte("\n")), []byte("\r"))
-		if len(value) == 0 {
-			err = errors.New("what it names is empty")
-		}
-	}
-	if err != nil {
-		return fmt.Errorf("SMTP_PASSWORD_REF: %w", err)
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.value = string(value)
-	return nil
 }

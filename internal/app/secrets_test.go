@@ -92,7 +92,40 @@ func TestPasswordChangesWhileRunning(t *testing.T) { //nolint:paralleltest // op
 	}
 }
 
-// TestPasswordThatStaysWrong: one that has not changed is not tried again.
+// TestPasswordMended: a password that is mended where it is kept, right behind
+// its last reading, is used by the campaign that is taken up again.
+func TestPasswordMended(t *testing.T) { //nolint:paralleltest // openVault sets the environment
+	v := openVault(t, map[string]string{passwordARN: "wrong"})
+	relay := startRelay(t, relayConfig())
+	env := relayEnv(t, relay)
+	delete(env, "SMTP_PASSWORD")
+	env["SMTP_PASSWORD_REF"] = passwordARN
+	s := start(t, embedded(t), env)
+	s.importContacts(t, addresses(20))
+	id := s.submit(t, simpleLetter())
+	if rests := s.follow(t, id, relay); rests.Status != "paused" {
+		t.Fatalf("rests as %+v; want paused", rests)
+	}
+	if check := s.check(t, nil); check.OK {
+		t.Error("the relay check found the wrong password good")
+	}
+	v.put(passwordARN, "correct horse")
+	if _, err := s.Resume(t.Context(), id, client.Relay{}); err != nil {
+		t.Fatal(err)
+	}
+	if final := s.follow(t, id, relay); final.Status != "completed" || final.Sent != 20 {
+		t.Errorf("ended as %+v", final)
+	}
+	if n := relay.Stats().AuthFailures; n != 2 {
+		t.Errorf("%d refusals; want one of the campaign and one of the check", n)
+	}
+	if v.asked > 4 {
+		t.Errorf("the password was read %d times; want once at the start, when it was refused, for the check and for the resumption at most", v.asked)
+	}
+}
+
+// TestPasswordThatStaysWrong: one that has not changed is not tried again by
+// the same campaign.
 func TestPasswordThatStaysWrong(t *testing.T) { //nolint:paralleltest // openVault sets the environment
 	v := openVault(t, map[string]string{passwordARN: "wrong-canary"})
 	relay := startRelay(t, relayConfig())
@@ -111,8 +144,8 @@ func TestPasswordThatStaysWrong(t *testing.T) { //nolint:paralleltest // openVau
 	if n := relay.Stats().AuthFailures; n != 2 {
 		t.Errorf("%d tries with the wrong password; one for each campaign was expected", n)
 	}
-	if v.asked != 2 {
-		t.Errorf("the password was read %d times; want once at the start and once for both campaigns within a minute", v.asked)
+	if v.asked != 3 {
+		t.Errorf("the password was read %d times; want once at the start, when it was refused, and before the next campaign", v.asked)
 	}
 	if strings.Contains(s.log.String(), "wrong-canary") {
 		t.Error("the password is in the log")
@@ -172,11 +205,14 @@ func TestKeyRotation(t *testing.T) { //nolint:paralleltest // openVault sets the
 
 	s := start(t, env)
 	s.importContacts(t, addresses(3))
-	id := s.submit(t, letter)
+	id := s.submitWithKey(t, "rotation", letter).id
 	s.stopCleanly(t)
 
 	v.put(keyARN, ring(recent, old))
 	s = start(t, env)
+	if got, want := s.submitWithKey(t, "rotation", letter), (replay{http.StatusAccepted, id, "true"}); got != want {
+		t.Errorf("the same request behind a rotation: %+v, want %+v", got, want)
+	}
 	back := startRelay(t, cfg)
 	if final := s.follow(t, id, back); final.Status != "completed" || final.Sent != 3 {
 		t.Errorf("the campaign from before the rotation ended as %+v", final)

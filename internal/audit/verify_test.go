@@ -172,7 +172,7 @@ func TestVerifyFinds(t *testing.T) {
 		"a row's state":            {func(tr *trail) { tr.row(1, 1).State = failed }, "chunk 1, link 6: the row of recipient 1 has another state"},
 		"a row made pending":       {func(tr *trail) { tr.row(1, 0).State = campaign.DeliveryPending }, "chunk 1, link 1: the row of recipient 0 has another state"},
 		"a row's digest":           {func(tr *trail) { tr.row(1, 0).Digest[31] ^= 1 }, "chunk 1, link 1: the row of recipient 0 has another digest"},
-		"a row's reply":            {func(tr *trail) { tr.row(1, 0).Reply = "250 OK: queued as 1-0" }, "chunk 1, link 1: the row of recipient 0 has another reply"},
+		"a row's reply":            {func(tr *trail) { tr.row(1, 0).Reply = "251 Ok: queued as 1-0" }, "chunk 1, link 1: the row of recipient 0 has another reply"},
 		"a row's attempts":         {func(tr *trail) { tr.row(1, 0).Attempts++ }, "chunk 1, link 1: the row of recipient 0 has another number"},
 		"a row's time":             {func(tr *trail) { r := tr.row(1, 0); r.UpdatedAt = r.UpdatedAt.Add(1e6) }, "chunk 1, link 1: the row of recipient 0 has another time"},
 		"another address in a row": {func(tr *trail) { tr.row(1, 2).Person.Digest[0] ^= 1 }, "chunk 1, link 2: the row of recipient 2 has another address"},

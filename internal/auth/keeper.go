@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"sync/atomic"
 	"time"
 )
@@ -18,7 +19,9 @@ const readTimeout = 30 * time.Second
 type Source func(ctx context.Context) ([]byte, error)
 
 // File is a list in a file. It is read whole each time: its size and its time
-// would not show every change.
+// would not show every change. One that everybody on the machine may write is
+// an error: whoever can, lets himself in. The group is left out, which is
+// Kubernetes's own (fsGroup) in a volume; reading gives hashes alone.
 func File(path string) Source {
 	return settled(func(context.Context) ([]byte, error) {
 		f, err := os.Open(path) //nolint:gosec // G304: the operator's choice
@@ -26,6 +29,13 @@ func File(path string) Source {
 			return nil, err
 		}
 		defer func() { _ = f.Close() }()
+		info, err := f.Stat()
+		if err != nil {
+			return nil, err
+		}
+		if info.Mode().Perm()&0o002 != 0 && runtime.GOOS != "windows" { // where modes are made up
+			return nil, fmt.Errorf("%s may be written by everybody on this machine: chmod 644 it, once you know that its tokens are yours", path)
+		}
 		return io.ReadAll(io.LimitReader(f, maxList+1))
 	})
 }

@@ -33,9 +33,10 @@ type Token struct {
 	Expires time.Time // zero for never
 }
 
-// Allows says whether the token is good for a scope.
-func (t Token) Allows(scope Scope) bool {
-	return slices.Contains(t.Scopes, scope) || slices.Contains(t.Scopes, Admin)
+// Allows says whether the token is good for all of these scopes.
+func (t Token) Allows(scopes ...Scope) bool {
+	lacks := slices.ContainsFunc(scopes, func(scope Scope) bool { return !slices.Contains(t.Scopes, scope) })
+	return !lacks || slices.Contains(t.Scopes, Admin)
 }
 
 // expired says whether the token has come to its end.

@@ -98,6 +98,17 @@ func relayChecks() []check {
 			rule:  "must be one of RELAY_PORTS",
 			holds: func(c Config) bool { return c.SMTP.Server == "" || slices.Contains(c.Relay.Ports, c.SMTP.Port) },
 		}, {
+			names: []string{"SMTP_USE_TLS", "RELAY_REQUIRE_TLS"},
+			rule:  "must not be false with RELAY_REQUIRE_TLS=true",
+			holds: func(c Config) bool { return c.SMTP.UseTLS || !c.Relay.RequireTLS },
+		}, {
+			names: []string{"RELAYS", "SMTP_SERVER", "RELAY_ALLOW"},
+			rule:  "leaves no relay that could be used: default needs SMTP_SERVER, listed needs SMTP_SERVER or RELAY_ALLOW",
+			holds: func(c Config) bool {
+				listed := c.Relay.Choice == RelaysListed && len(c.Relay.Allow.Hosts)+len(c.Relay.Allow.Networks) > 0
+				return c.Relay.Choice == RelaysAny || c.SMTP.Server != "" || listed
+			},
+		}, {
 			names: []string{"RETRY_MIN", "RETRY_MAX"},
 			rule:  "must be at most RETRY_MAX",
 			holds: func(c Config) bool { return c.Retry.Min <= c.Retry.Max },
@@ -112,6 +123,9 @@ func relayChecks() []check {
 		},
 	}
 }
+
+// MetricsLoopback says whether only this machine can reach the metrics.
+func (c Config) MetricsLoopback() bool { return loopback(c.MetricsAddr) }
 
 // loopback says whether only this machine can reach the address.
 func loopback(addr string) bool {

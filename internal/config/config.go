@@ -42,8 +42,8 @@ type Config struct {
 
 	ShutdownTimeout time.Duration
 
-	// VPCEnabled: the service stands behind API Gateway in a VPC, and its
-	// headers are trusted.
+	// VPCEnabled: the service stands behind API Gateway in a VPC. Its headers are
+	// trusted where Auth asks for an endpoint.
 	VPCEnabled bool
 	Auth       Auth
 	// VPCEndpointIDs are the endpoints through which callers may come, where
@@ -63,6 +63,7 @@ type Config struct {
 	MaxRequestBytes    int64 // octets of a request's body
 	MaxAttachmentBytes int64 // octets of a campaign's attachments together, decoded
 	MaxInFlightBytes   int64 // octets of all request bodies in flight together
+	MaxLetterBytes     int64 // octets in memory of the letters that are being sent
 
 	Sending Sending
 
@@ -150,7 +151,11 @@ type SMTP struct {
 type Relay struct {
 	Allow RelayAllow
 	Ports []int
-	Roots *x509.CertPool // the system's and those of RELAY_CA_FILE; nil for the system's
+	// Choice is which relays callers may name, beside the default one.
+	Choice RelayChoice
+	// RequireTLS: no relay is used in clear.
+	RequireTLS bool
+	Roots      *x509.CertPool // the system's and those of RELAY_CA_FILE or RELAY_CA; nil for the system's
 
 	MaxConnections int     // a cap
 	Rate           float64 // messages a second, a cap; 0 for none
@@ -160,8 +165,18 @@ type Relay struct {
 	Timeout               time.Duration // the longest wait for one step of a relay's
 }
 
+// RelayChoice is which relays callers may name.
+type RelayChoice string
+
+// The choices of relays.
+const (
+	RelaysAny     RelayChoice = "any"     // every public one, and those of RelayAllow
+	RelaysListed  RelayChoice = "listed"  // those of RelayAllow, and the default one
+	RelaysDefault RelayChoice = "default" // the default one with its own account
+)
+
 // RelayAllow names relays that may be used although their addresses are not
-// public.
+// public; with RelaysListed it names all that may be used.
 type RelayAllow struct {
 	Hosts    []string // host names, in lower case
 	Networks []netip.Prefix

@@ -33,7 +33,7 @@ func TestDefaults(t *testing.T) {
 		ListenAddr: "127.0.0.1:8080", MetricsAddr: "127.0.0.1:9090",
 		Store: StoreEmbedded, DataDir: "./data",
 		SMTP:               SMTP{Port: 587, UseTLS: true},
-		Relay:              Relay{Ports: []int{465, 587, 2525}, MaxConnections: 10, MessagesPerConnection: 1000, Timeout: 10 * time.Minute},
+		Relay:              Relay{Ports: []int{465, 587, 2525}, Choice: RelaysAny, MaxConnections: 10, MessagesPerConnection: 1000, Timeout: 10 * time.Minute},
 		Retry:              Retry{Min: time.Minute, Max: time.Hour, For: 24 * time.Hour},
 		CampaignTimeLimit:  72 * time.Hour,
 		ScheduleGrace:      time.Hour,
@@ -42,6 +42,7 @@ func TestDefaults(t *testing.T) {
 		MaxRequestBytes:    40 << 20,
 		MaxAttachmentBytes: 25 << 20,
 		MaxInFlightBytes:   96 << 20,
+		MaxLetterBytes:     128 << 20,
 		LogLevel:           "info",
 		MaxConnections:     2048,
 		TLS:                TLS{Mode: TLSOff},
@@ -61,6 +62,7 @@ func TestEveryVariable(t *testing.T) {
 		"SMTP_SERVER": "mail.example.org", "SMTP_PORT": "25", "SMTP_USE_TLS": "false",
 		"SMTP_USERNAME": "u", "SMTP_PASSWORD": " p ",
 		"RELAY_ALLOW": "127.0.0.1/8, Mail.Internal,10.1.2.3, ::ffff:192.0.2.1, fd00::/8,", "RELAY_PORTS": "25, 465",
+		"RELAYS": "listed", "RELAY_REQUIRE_TLS": "False",
 		"RELAY_MAX_CONNECTIONS": "3", "RELAY_RATE": "0.5", "RELAY_TIMEOUT": "90s",
 		"RELAY_DAILY_LIMIT": "10000", "RELAY_MESSAGES_PER_CONNECTION": "0", "CAMPAIGN_TIME_LIMIT": "0", "SCHEDULE_GRACE": "5m",
 		"RETRY_MIN": "100ms", "RETRY_MAX": "2s", "RETRY_FOR": "1m", "SHUTDOWN_TIMEOUT": "5s",
@@ -70,7 +72,7 @@ func TestEveryVariable(t *testing.T) {
 		"PROFILING": "true", "INTERNET_PROBE": "192.0.2.1:443", "LOG_ADDRESSES": "true", "DELIVERY_RETENTION": "720h", "EMF_NAMESPACE": "my-postern",
 		"RECIPIENT_DOMAINS": "Example.org,.health.example", "SENDERS": "News@example.org,@Example.com",
 		"MAX_RECIPIENTS": "5", "DAILY_RECIPIENTS": "6",
-		"CORS_ORIGINS": "https://a.example.org, http://localhost:3000,null", "LOG_LEVEL": "debug",
+		"CORS_ORIGINS": "https://a.example.org, http://localhost:3000", "LOG_LEVEL": "debug",
 		"MAX_REQUEST_BYTES": "2048", "MAX_ATTACHMENT_BYTES": "1024", "MAX_INFLIGHT_BYTES": "4096",
 	}
 	c := load(t, vars)
@@ -84,6 +86,7 @@ func TestEveryVariable(t *testing.T) {
 		"others":   []any{c.MaxConnections, c.Profiling, c.InternetProbe, c.LogAddresses, c.DeliveryRetention, c.EMFNamespace},
 		"origins":  c.CORSOrigins,
 		"ports":    c.Relay.Ports,
+		"relays":   []any{c.Relay.Choice, c.Relay.RequireTLS},
 		"retry":    c.Retry,
 		"timeout":  c.Relay.Timeout,
 		"caps":     [4]float64{float64(c.Relay.MaxConnections), c.Relay.Rate, float64(c.Relay.DailyLimit), float64(c.Relay.MessagesPerConnection)},
@@ -101,8 +104,9 @@ func TestEveryVariable(t *testing.T) {
 			},
 			"callers":  []string{"vpce+token", "/etc/tokens", "vpce-0123456789abcdef0", "vpce-00000001"},
 			"others":   []any{9, true, "192.0.2.1:443", true, 720 * time.Hour, "my-postern"},
-			"origins":  []string{"https://a.example.org", "http://localhost:3000", "null"},
+			"origins":  []string{"https://a.example.org", "http://localhost:3000"},
 			"ports":    []int{25, 465},
+			"relays":   []any{RelaysListed, false},
 			"retry":    Retry{Min: 100 * time.Millisecond, Max: 2 * time.Second, For: time.Minute},
 			"vpc":      true,
 			"timeout":  90 * time.Second,
@@ -141,6 +145,8 @@ func TestFaults(t *testing.T) {
 		{"SMTP_PORT", "+587", "1 to 65535"},
 		{"SMTP_USE_TLS", "starttls", "true or false"},
 		{"RELAY_ALLOW", "10.0.0.0/33", "CIDRs"},
+		{"RELAYS", "own", "any listed default"},
+		{"RELAY_REQUIRE_TLS", "always", "true or false"},
 		{"RELAY_PORTS", ",", "one at least"},
 		{"RELAY_PORTS", "465,smtp", "1 to 65535"},
 		{"RELAY_CA_FILE", filepath.Join(t.TempDir(), "none.pem"), "can be read"},
@@ -181,6 +187,7 @@ func TestFaults(t *testing.T) {
 		{"CORS_ORIGINS", "https://a.example.org/", "without path"},
 		{"CORS_ORIGINS", "https://*.example.org", "without path"},
 		{"CORS_ORIGINS", "*,https://a.example.org", "* alone"},
+		{"CORS_ORIGINS", "https://a.example.org,null", "sandboxed frames"},
 		{"LOG_LEVEL", "loud", "trace debug info"},
 		{"EMF_NAMESPACE", "my postern", "a-z"},
 		{"EMF_NAMESPACE", "AWS/ECS", "not begin with AWS/"},
@@ -217,6 +224,9 @@ func TestChecksBetweenVariables(t *testing.T) {
 		}},
 		{"AUTH", map[string]string{"AUTH": "vpce", "VPC_ENDPOINT_IDS": "vpce-01234567"}},
 		{"VPC_ENDPOINT_IDS", map[string]string{"AUTH": "vpce", "VPC_ENABLED": "true"}},
+		{"SMTP_USE_TLS", map[string]string{"SMTP_USE_TLS": "false", "RELAY_REQUIRE_TLS": "true"}},
+		{"RELAYS", map[string]string{"RELAYS": "listed"}},
+		{"RELAYS", map[string]string{"RELAYS": "default", "RELAY_ALLOW": "10.0.0.0/8"}},
 		{"API_TOKENS_FILE", map[string]string{"AUTH": "token"}},
 		{"API_TOKENS_FILE", map[string]string{"AUTH": "token", "API_TOKENS_FILE": "f", "API_TOKENS_REF": arn}},
 		{"TLS_CERT_FILE", map[string]string{"LISTEN_TLS": "files", "TLS_CERT_FILE": "c"}},
@@ -249,6 +259,12 @@ func TestAllowedTogether(t *testing.T) {
 		{"LISTEN_ADDR": ":8080", "AUTH": "token", "API_TOKENS_FILE": "f", "LISTEN_TLS": "self-signed", "TLS_NAMES": "a.example, 10.0.0.1"},
 		{"ENCRYPTION_KEY_REF": "kms:AAAA", "STORE": "dynamodb", "AWS_REGION": "r"},
 		{"CORS_ORIGINS": "*"},
+		{"VPC_ENABLED": "true"},
+		{"LISTEN_ADDR": ":8080", "AUTH": "none-insecure", "VPC_ENABLED": "true"},
+		{"AUTH": "token", "API_TOKENS_FILE": "f", "VPC_ENABLED": "true"},
+		{"RELAYS": "listed", "RELAY_ALLOW": "10.0.0.0/8", "RELAY_REQUIRE_TLS": "true"},
+		{"RELAYS": "listed", "SMTP_SERVER": "mail"},
+		{"RELAYS": "default", "SMTP_SERVER": "mail", "SMTP_USE_TLS": "false"},
 	} {
 		if _, err := Load(env(vars)); err != nil {
 			t.Errorf("%v: %v", vars, err)
@@ -305,6 +321,39 @@ func TestRelayCAFile(t *testing.T) {
 	}
 	if fault := onlyFault(t, map[string]string{"RELAY_CA_FILE": path}); fault.Name != "RELAY_CA_FILE" {
 		t.Errorf("fault %+v", fault)
+	}
+}
+
+// TestRelayCA: the same authorities as text, and none in part.
+func TestRelayCA(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewTLSServer(nil)
+	defer server.Close()
+	raw := server.Certificate().Raw
+	encoded := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: raw}))
+	path := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(path, []byte(encoded), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	want := load(t, map[string]string{"RELAY_CA_FILE": path}).Relay.Roots
+	for _, text := range []string{encoded, "\n" + strings.TrimSpace(encoded), "# of the agency\n" + encoded + encoded, strings.ReplaceAll(encoded, "\n", "\r\n")} {
+		if roots := load(t, map[string]string{"RELAY_CA": text}).Relay.Roots; !want.Equal(roots) {
+			t.Errorf("%q is not the certificate of the file", text)
+		}
+	}
+	key := string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: []byte("hunter2")}))
+	damaged := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: raw[:len(raw)-9]}))
+	for name, vars := range map[string]map[string]string{
+		"certificate in PEM at least": {"RELAY_CA": "/etc/ca.pem"},
+		"1 can be read":               {"RELAY_CA": encoded + encoded[:len(encoded)-30]},
+		"number 2 is damaged":         {"RELAY_CA": encoded + damaged},
+		`has a "PRIVATE KEY"`:         {"RELAY_CA": encoded + key},
+		"together with RELAY_CA_FILE": {"RELAY_CA": encoded, "RELAY_CA_FILE": path},
+	} {
+		fault := onlyFault(t, vars)
+		if fault.Name != "RELAY_CA" || !strings.Contains(fault.Rule, name) || strings.Contains(fault.Rule, "aHVudGVyMg") || strings.Contains(fault.Rule, encoded[40:60]) {
+			t.Errorf("fault %+v; want RELAY_CA and %q", fault, name)
+		}
 	}
 }
 

@@ -1,8 +1,11 @@
 package config
 
 import (
+	"bytes"
 	"crypto/x509"
 	"encoding/base64"
+	"encoding/pem"
+	"errors"
 	"fmt"
 	"math"
 	"net"
@@ -13,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // The functions below read one value each. An error is the rule that the
@@ -50,7 +54,7 @@ func list[T any](parse func(string) (T, error)) func(string) ([]T, error) {
 			all = append(all, parsed)
 		}
 		if len(all) == 0 {
-			return nil, fmt.Errorf("must name one at least, not %q", value)
+			return nil, errors.New("must name one at least, and has commas only")
 		}
 		return all, nil
 	}
@@ -233,8 +237,11 @@ func origins(value string) ([]string, error) {
 
 // origin reads what a browser sends as Origin (RFC 6454 section 7).
 func origin(value string) (string, error) {
-	if value == "*" || value == "null" {
+	switch value {
+	case "*":
 		return value, nil
+	case "null":
+		return "", errors.New("must not be null, which is the origin of sandboxed frames of any site; serve the page from an origin of its own")
 	}
 	u, err := url.Parse(value)
 	if err != nil || u.Scheme == "" || u.Host == "" || strings.Contains(u.Host, "*") ||
@@ -299,27 +306,62 @@ func recipientDomain(value string) (string, error) {
 
 func sender(value string) (string, error) {
 	local, domain, ok := strings.Cut(value, "@")
-	if _, err := recipientDomain(domain); !ok || err != nil || strings.HasPrefix(domain, ".") || strings.ContainsAny(local, " <>\"(),:;") {
+	bad := func(r rune) bool { return !unicode.IsGraphic(r) || strings.ContainsRune(" <>\"(),:;", r) }
+	if _, err := recipientDomain(domain); !ok || err != nil || strings.HasPrefix(domain, ".") || strings.ContainsFunc(local, bad) {
 		return "", fmt.Errorf("must be addresses, and domains such as @example.org, not %q", value)
 	}
 	return strings.ToLower(value), nil
 }
 
-func certificates(c *Config, path string) error {
+// authoritiesFile reads certificate authorities from a file.
+func authoritiesFile(c *Config, path string) error {
 	if path == "" {
 		return nil
 	}
-	pem, err := os.ReadFile(path) //nolint:gosec // the file that the operator names
+	text, err := os.ReadFile(path) //nolint:gosec // the file that the operator names
 	if err != nil {
 		return fmt.Errorf("must be a file that can be read: %w", err)
 	}
+	if err := trust(c, text); err != nil {
+		return fmt.Errorf("%w: %q", err, path)
+	}
+	return nil
+}
+
+// authorities takes certificate authorities as they are, where no file has been
+// named.
+func authorities(c *Config, text string) error {
+	switch {
+	case text == "":
+		return nil
+	case c.Relay.Roots != nil:
+		return errors.New("must not be set together with RELAY_CA_FILE")
+	}
+	return trust(c, []byte(text))
+}
+
+// trust adds the certificates in a text to the system's. What is not one is an
+// error, and is not in it: it may be a key.
+func trust(c *Config, text []byte) error {
 	pool, err := x509.SystemCertPool()
 	if err != nil {
 		// Some images have no certificates of the system; then these are all.
 		pool = x509.NewCertPool()
 	}
-	if !pool.AppendCertsFromPEM(pem) {
-		return fmt.Errorf("must be a PEM file with a certificate at least, not %q", path)
+	found := 0
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type != "CERTIFICATE" {
+			return fmt.Errorf("must have certificates in PEM only, and has a %q", block.Type)
+		}
+		certificate, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return fmt.Errorf("must have certificates in PEM, and number %d is damaged: %w", found+1, err)
+		}
+		pool.AddCert(certificate)
+		found++
+	}
+	if found == 0 || bytes.Count(text, []byte("-----BEGIN")) != found {
+		return fmt.Errorf("must have a certificate in PEM at least, each with its lines BEGIN and END; %d can be read", found)
 	}
 	c.Relay.Roots = pool
 	return nil

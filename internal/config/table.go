@@ -37,7 +37,7 @@ func (v variable) read(getenv func(string) string) string {
 // variables is the table.
 func variables() []variable {
 	var all []variable
-	for _, part := range [][]variable{listeners(), callers(), stores(), relays(), sending(), limits(), logs()} {
+	for _, part := range [][]variable{listeners(), callers(), stores(), defaultRelay(), relays(), sending(), limits(), logs()} {
 		all = append(all, part...)
 	}
 	return all
@@ -106,11 +106,11 @@ func callers() []variable {
 			set:     into(secretRef, func(c *Config) *SecretRef { return &c.TokensRef }),
 		}, {
 			name: "VPC_ENABLED", preset: "false", unit: "true | false",
-			meaning: "the service stands behind API Gateway in a VPC: trust its headers",
+			meaning: "the service stands behind API Gateway in a VPC: with AUTH=vpce and vpce+token its headers are trusted",
 			set:     into(boolean, func(c *Config) *bool { return &c.VPCEnabled }),
 		}, {
 			name: "CORS_ORIGINS", unit: "origins, by commas",
-			meaning: "whose pages may call the API; * for all, null for pages opened from a file",
+			meaning: "whose pages may call the API; * for all",
 			set:     into(origins, func(c *Config) *[]string { return &c.CORSOrigins }),
 		},
 	}
@@ -154,7 +154,7 @@ func stores() []variable {
 	}
 }
 
-func relays() []variable {
+func defaultRelay() []variable {
 	return []variable{
 		{
 			name: "SMTP_SERVER", unit: "host",
@@ -180,6 +180,21 @@ func relays() []variable {
 			name: "SMTP_PASSWORD_REF", unit: "ARN[#member] | kms:base64",
 			meaning: "the same in a Secrets Manager secret, or encrypted by KMS",
 			set:     into(secretRef, func(c *Config) *SecretRef { return &c.SMTP.PasswordRef }),
+		},
+	}
+}
+
+func relays() []variable {
+	return []variable{
+		{
+			name: "RELAYS", preset: string(RelaysAny), unit: "any | listed | default",
+			meaning: "which relays callers may name: every public one besides RELAY_ALLOW, only RELAY_ALLOW and the default one, " +
+				"or only the default one with its own account",
+			set: into(oneOf(RelaysAny, RelaysListed, RelaysDefault), func(c *Config) *RelayChoice { return &c.Relay.Choice }),
+		}, {
+			name: "RELAY_REQUIRE_TLS", preset: "false", unit: "true | false",
+			meaning: "no campaign may turn TLS off",
+			set:     into(boolean, func(c *Config) *bool { return &c.Relay.RequireTLS }),
 		}, {
 			name: "RELAY_ALLOW", unit: "hosts and CIDRs, by commas",
 			meaning: "relays that may be used although they are not public, such as 10.0.0.0/8",
@@ -191,7 +206,11 @@ func relays() []variable {
 		}, {
 			name: "RELAY_CA_FILE", unit: "PEM file",
 			meaning: "further certificate authorities to trust for relays",
-			set:     certificates,
+			set:     authoritiesFile,
+		}, {
+			name: "RELAY_CA", unit: "PEM",
+			meaning: "the same as text, where there are no files",
+			set:     authorities,
 		}, {
 			name: "RELAY_MAX_CONNECTIONS", preset: "10", unit: "connections",
 			meaning: "at most, to one relay (host, port and user name), of all tasks together",
@@ -224,7 +243,7 @@ func sending() []variable {
 			set:     into(list(recipientDomain), func(c *Config) *[]string { return &c.Sending.RecipientDomains }),
 		}, {
 			name: "SENDERS", unit: "addresses and @domains, by commas",
-			meaning: "that campaigns may be sent from; unset for all",
+			meaning: "that campaigns may be sent from, and be answered to; unset for all",
 			set:     into(list(sender), func(c *Config) *[]string { return &c.Sending.Senders }),
 		}, {
 			name: "MAX_RECIPIENTS", preset: "0", unit: "recipients",
@@ -276,6 +295,10 @@ func limits() []variable {
 			name: "MAX_INFLIGHT_BYTES", preset: "100663296", unit: "octets",
 			meaning: "of all requests' bodies together (96 MiB); beyond it 503",
 			set:     into(whole[int64](1<<10, 1<<40), func(c *Config) *int64 { return &c.MaxInFlightBytes }),
+		}, {
+			name: "MAX_LETTER_BYTES", preset: "134217728", unit: "octets",
+			meaning: "in memory, of the letters that are being sent, with their attachments in base64 (128 MiB); others wait, a larger one goes alone",
+			set:     into(whole[int64](1<<10, 1<<40), func(c *Config) *int64 { return &c.MaxLetterBytes }),
 		}, {
 			name: "DELIVERY_RETENTION", preset: "0", unit: "duration",
 			meaning: "delete who got what this long behind a campaign's end, the audit trail's digests apart; 0 for never",

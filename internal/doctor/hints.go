@@ -12,7 +12,7 @@ import (
 
 // What to look at, in the words of whoever runs the service in its VPC.
 const (
-	hintRules = "Relays that are not public must be allowed by RELAY_ALLOW (host, address or network), ports by RELAY_PORTS; " +
+	hintRules = "Relays that are not public must be allowed by RELAY_ALLOW (host, address or network), with RELAYS=listed all must, ports by RELAY_PORTS; " +
 		"some addresses, such as the metadata service's, never are."
 	hintNoHost = "Check how SMTP_SERVER (smtp_server) is written. A name of a private hosted zone needs that zone to be " +
 		"associated with this VPC."
@@ -20,7 +20,7 @@ const (
 		"options and any DNS firewall say."
 	hintHello      = "This is a server of another kind, or it turns this client away: check SMTP_SERVER and SMTP_PORT."
 	hintNoStartTLS = "Use the relay's port for TLS from the start (465), have STARTTLS turned on there, or look for a device in " +
-		"between that strips it (SMTP inspection). Only SMTP_USE_TLS=false sends in clear, for a relay in a trusted network."
+		"between that strips it (SMTP inspection). Only SMTP_USE_TLS=false, or smtp_use_tls of a campaign, sends in clear, for a relay in a trusted network."
 	hintSize = "Lower MAX_ATTACHMENT_BYTES so that campaigns are refused before they are accepted, send smaller letters, or have the " +
 		"relay's limit raised."
 	hintRcpt = "The relay does not take this recipient. \"Relay access denied\" means that it would take mail for its own domains only: " +
@@ -67,8 +67,8 @@ func hintGreeting(err error, r mailer.Relay) string {
 func hintTLS(err error, r mailer.Relay) string {
 	if _, is := errors.AsType[x509.UnknownAuthorityError](err); is {
 		return "The relay's certificate is signed by an authority that is not trusted here: put that authority's certificate (PEM) " +
-			"into RELAY_CA_FILE. Where it is a public one, the relay does not send its intermediate certificate, or a device in between " +
-			"opens TLS."
+			"into the file of RELAY_CA_FILE, or as text into RELAY_CA. Where it is a public one, the relay does not send its intermediate " +
+			"certificate, or a device in between opens TLS."
 	}
 	if _, is := errors.AsType[x509.HostnameError](err); is {
 		return "The certificate is for other names: set SMTP_SERVER (smtp_server) to one of those, or have " + r.Host + " added to it."

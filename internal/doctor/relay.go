@@ -73,7 +73,7 @@ func (p *patient) reach(ctx context.Context) {
 	var found []netip.Addr
 	// First the rules about what was written: a name that may not be used is
 	// not resolved.
-	refusal := p.Session.Rules.CheckRelay(p.Host, p.Port)
+	refusal := p.Session.Rules.CheckRelay(p.Relay.Relay)
 	p.take(ctx, "dns", func(ctx context.Context) finding {
 		if refusal != nil {
 			return skip("not asked: the rules for relays refuse it as it is written")

@@ -36,7 +36,7 @@ var planted = rules{
 	support: []string{"internal/store/storetest"},
 	homes:   map[string][]string{"net/smtp": {"internal/mailer"}, "example.org/check": {}},
 	arrows: map[string]row{
-		"internal/domain":          {standardOnly: true},
+		"internal/domain":          {standardOnly: true, besides: []string{"example.org/idna"}},
 		"internal/store":           {imports: []string{"internal/domain"}, tests: []string{"internal/store/storetest"}},
 		"internal/store/storetest": {imports: []string{"internal/domain"}},
 		"internal/api":             {imports: []string{"internal/domain"}},
@@ -90,6 +90,11 @@ func TestPlantedViolations(t *testing.T) {
 		{
 			"a library in the domain", "internal/domain/lib.go", "package domain\nimport \"example.org/ids\"\n",
 			`internal/domain/lib.go imports "example.org/ids": internal/domain imports the standard library only`,
+		},
+		{name: "a library that the domain may take", file: "internal/domain/idna.go", text: "package domain\nimport \"example.org/idna\"\n"},
+		{
+			"another of the same module in the domain", "internal/domain/lib.go", "package domain\nimport \"example.org/idna/sub\"\n",
+			`internal/domain/lib.go imports "example.org/idna/sub": internal/domain imports the standard library only`,
 		},
 		{
 			"a library away from home", "internal/api/smtp.go", "package api\nimport \"net/smtp\"\n",

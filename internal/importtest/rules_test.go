@@ -131,7 +131,7 @@ func (r rules) fault(f source, rw row, imported string) string {
 	if f.isTest() || slices.Contains(r.support, f.dir) {
 		return ""
 	}
-	if rw.standardOnly && !isStandard(imported) {
+	if rw.standardOnly && !isStandard(imported) && !slices.Contains(rw.besides, imported) {
 		return f.dir + " imports the standard library only"
 	}
 	return r.homeFault(f.dir, imported)

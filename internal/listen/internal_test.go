@@ -4,6 +4,8 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
+	"os"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -113,6 +115,66 @@ func TestLimit(t *testing.T) {
 		}
 		if l.open != 0 || l.waiting.Len() != 0 {
 			t.Errorf("%d open at the end", l.open)
+		}
+	})
+}
+
+// poor is a listener of a process that has few descriptors.
+type poor struct {
+	net.Listener
+
+	left chan struct{} // a value for each descriptor
+}
+
+func (p poor) Accept() (net.Conn, error) {
+	select {
+	case <-p.left:
+	default:
+		return nil, &net.OpError{Op: "accept", Err: os.NewSyscallError("accept4", syscall.EMFILE)}
+	}
+	here, _ := net.Pipe()
+	return given{here, p.left}, nil
+}
+
+// given gives its descriptor back.
+type given struct {
+	net.Conn
+
+	left chan struct{}
+}
+
+func (g given) Close() error {
+	g.left <- struct{}{}
+	return g.Conn.Close()
+}
+
+// TestNoDescriptors: where they are used up before the places are, whoever has
+// waited longest for its client makes way.
+func TestNoDescriptors(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		inner := poor{left: make(chan struct{}, 2)}
+		inner.left <- struct{}{}
+		inner.left <- struct{}{}
+		l := newLimit(inner, 2048)
+		accept := func() *placed {
+			conn, err := l.Accept()
+			if err != nil {
+				return nil
+			}
+			return conn.(*placed)
+		}
+		a, b := accept(), accept()
+		l.mark(a, false) // at work
+		if accept() != nil || b.gone {
+			t.Error("b had no time to say something")
+		}
+		time.Sleep(patience)
+		if accept() != nil || !b.gone || a.gone {
+			t.Error("not b, who says nothing, made way")
+		}
+		if c := accept(); c == nil {
+			t.Error("nobody has b's descriptor")
 		}
 	})
 }

@@ -2,8 +2,10 @@ package listen
 
 import (
 	"container/list"
+	"errors"
 	"net"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -20,7 +22,8 @@ const sendBuffer = 128 << 10
 // limit bounds the connections of a listener. Where all places are taken, a new
 // connection gets that of the one that has waited longest for its client, if
 // that is patience at least, so that clients who open connections and say
-// nothing keep nobody out. Where all are at work, it waits.
+// nothing keep nobody out. Where all are at work, it waits. Where the process's
+// file descriptors are used up before the places are, it is the same.
 type limit struct {
 	net.Listener
 
@@ -53,6 +56,9 @@ type placed struct {
 // Accept waits for a connection, and for a place for it.
 func (l *limit) Accept() (net.Conn, error) {
 	conn, err := l.Listener.Accept()
+	if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
+		l.relieve() // the server tries again in a moment
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -81,17 +87,36 @@ func (l *limit) place(conn net.Conn) (*placed, time.Duration) {
 		if front == nil {
 			return nil, patience
 		}
-		longest, _ := front.Value.(*placed)
-		if waited := time.Since(longest.since); waited < patience {
-			return nil, patience - waited
+		if wait := l.replace(front); wait > 0 {
+			return nil, wait
 		}
-		l.leave(longest)
-		_ = longest.Conn.Close() // its server finds it closed
 	}
 	p := &placed{Conn: conn, limit: l}
 	l.open++
 	l.wait(p)
 	return p, 0
+}
+
+// replace ends a connection that has waited for its client long enough, or says
+// how long it may still wait.
+func (l *limit) replace(waiting *list.Element) (wait time.Duration) {
+	p, _ := waiting.Value.(*placed)
+	if waited := time.Since(p.since); waited < patience {
+		return patience - waited
+	}
+	l.leave(p)
+	_ = p.Conn.Close() // its server finds it closed
+	return 0
+}
+
+// relieve ends the connection that has waited longest for its client, where
+// one has waited long enough.
+func (l *limit) relieve() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if front := l.waiting.Front(); front != nil {
+		l.replace(front)
+	}
 }
 
 // sleep ends with false when the listener is closed.

@@ -13,9 +13,10 @@ import (
 	"postern/internal/config"
 )
 
-// Listener is the API's listener. It has at most MAX_CONNECTIONS connections
-// open; the next one waits, or takes the place of a slow one: see limit. The
-// server must call ConnState with each change of a connection's state.
+// Listener is the API's listener, or that of the metrics. It has at most so many
+// connections open (MAX_CONNECTIONS, MetricsConnections); the next one waits, or
+// takes the place of a slow one: see limit. The server must call ConnState with
+// each change of a connection's state.
 type Listener struct {
 	net.Listener
 
@@ -24,9 +25,12 @@ type Listener struct {
 
 // Open listens on LISTEN_ADDR. Errors name the variable that they come from.
 func Open(ctx context.Context, cfg config.Config, log zerolog.Logger) (*Listener, error) {
-	l, err := open(ctx, cfg)
-	if err != nil || cfg.TLS.Mode == config.TLSOff {
-		return l, err
+	l, err := open(ctx, cfg.ListenAddr, cfg.MaxConnections)
+	if err != nil {
+		return nil, fmt.Errorf("LISTEN_ADDR: %w", err)
+	}
+	if cfg.TLS.Mode == config.TLSOff {
+		return l, nil
 	}
 	certificate, err := certificates(cfg, log)
 	if err != nil {
@@ -41,13 +45,26 @@ func Open(ctx context.Context, cfg config.Config, log zerolog.Logger) (*Listener
 	return l, nil
 }
 
-func open(ctx context.Context, cfg config.Config) (*Listener, error) {
-	var lc net.ListenConfig
-	inner, err := lc.Listen(ctx, "tcp", cfg.ListenAddr)
+// MetricsConnections is how many connections the metrics' listener has open at
+// most: those who scrape it are few.
+const MetricsConnections = 32
+
+// OpenMetrics listens on METRICS_ADDR, without TLS.
+func OpenMetrics(ctx context.Context, cfg config.Config) (*Listener, error) {
+	l, err := open(ctx, cfg.MetricsAddr, MetricsConnections)
 	if err != nil {
-		return nil, fmt.Errorf("LISTEN_ADDR: %w", err)
+		return nil, fmt.Errorf("METRICS_ADDR: %w", err)
 	}
-	l := newLimit(inner, cfg.MaxConnections)
+	return l, nil
+}
+
+func open(ctx context.Context, addr string, most int) (*Listener, error) {
+	var lc net.ListenConfig
+	inner, err := lc.Listen(ctx, "tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	l := newLimit(inner, most)
 	return &Listener{Listener: l, limit: l}, nil
 }
 

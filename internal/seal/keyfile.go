@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 )
 
 // keyFile is the keys' file in the data directory: base64 of a key on each
@@ -34,6 +35,9 @@ func LoadKeys(dir string) ([][]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the encryption key, without which what is in the store cannot be opened: %w", err)
 	}
+	if others, err := othersMay(path); err != nil || others&mayWrite != 0 {
+		return nil, errors.Join(err, fmt.Errorf("the encryption key %s may be written by everybody on this machine: chmod 600 it, once you know that it is the right one", path))
+	}
 	if len(content) == KeySize {
 		return [][]byte{content}, nil
 	}
@@ -42,6 +46,33 @@ func LoadKeys(dir string) ([][]byte, error) {
 		return nil, fmt.Errorf("the encryption key %s: %w: put the right file back", path, err)
 	}
 	return keys, nil
+}
+
+// Permissions of those who are neither the file's owner nor of its group.
+const (
+	mayWrite fs.FileMode = 0o002
+	mayRead  fs.FileMode = 0o004
+)
+
+// othersMay gives the permissions of the others. The group is left out:
+// Kubernetes gives its own (fsGroup) to a volume's files, to write as well.
+// Where modes are made up, on Windows, it is 0.
+func othersMay(path string) (fs.FileMode, error) {
+	info, err := os.Stat(path)
+	if err != nil || runtime.GOOS == "windows" {
+		return 0, err
+	}
+	return info.Mode().Perm() & (mayWrite | mayRead), nil
+}
+
+// Exposed gives the path of the key file in dir where everybody on the machine
+// may read it, and "" otherwise.
+func Exposed(dir string) string {
+	path := filepath.Join(dir, keyFile)
+	if others, err := othersMay(path); err != nil || others&mayRead == 0 {
+		return "" // without a file, too
+	}
+	return path
 }
 
 func parseKeys(content []byte) (keys [][]byte, err error) {
