@@ -102,7 +102,9 @@ module "service" {
   smtp_password_version      = var.smtp_password_version
   relay_cidrs                = local.ses ? [] : var.relay_cidrs
   relay_ports                = var.relay_ports
+  relays                     = var.relays
   relay_allow                = local.relay_allow
+  relay_ca_pem               = var.relay_ca_pem
   ses                        = local.ses
   smtp_security_group_id     = module.endpoints.smtp_security_group_id
   endpoint_security_group_id = module.endpoints.task_security_group_id

@@ -178,6 +178,22 @@ variable "allow_any_relay" {
   default     = false
 }
 
+variable "relays" {
+  description = "Which relays campaigns may name (RELAYS): listed is the default relay, and others by an address within relay_cidrs; default is the default relay with its own account alone; any is every relay to which relay_cidrs lets mail leave, which a stack without smtp_server needs where campaigns name theirs by name. Whoever sends to a relay of their own choice can read every contact there."
+  type        = string
+  default     = "listed"
+
+  validation {
+    condition     = contains(["any", "listed", "default"], var.relays)
+    error_message = "relays must be any, listed or default."
+  }
+
+  validation {
+    condition     = var.relays == "any" || var.smtp_server != "" || var.egress_mode == "ses" || (var.relays == "listed" && length(setsubtract(var.relay_cidrs, ["0.0.0.0/0"])) > 0)
+    error_message = "relays leaves none: default needs smtp_server; listed needs smtp_server, or relay_cidrs other than 0.0.0.0/0."
+  }
+}
+
 variable "relay_ports" {
   description = "Ports on which mail leaves: 587 (STARTTLS), 465 (TLS), 2525 and SES's 2587 and 2465. Never 25."
   type        = list(number)
@@ -225,6 +241,18 @@ variable "smtp_port" {
   validation {
     condition     = contains(var.relay_ports, var.smtp_port)
     error_message = "smtp_port must be one of relay_ports."
+  }
+}
+
+variable "relay_ca_pem" {
+  description = "Certificates (PEM) of private authorities that relays' certificates may be signed by, besides the public ones; \"\" for none. They are no secret, and stand in the task definition: file(\"agency-ca.pem\")."
+  type        = string
+  default     = ""
+
+  validation {
+    # A task definition has 64 KiB in all.
+    condition     = var.relay_ca_pem == "" || strcontains(var.relay_ca_pem, "-----BEGIN CERTIFICATE-----") && !strcontains(var.relay_ca_pem, "PRIVATE KEY-----") && length(var.relay_ca_pem) <= 32768
+    error_message = "relay_ca_pem must be certificates in PEM, of 32,768 characters at most, and without a private key."
   }
 }
 

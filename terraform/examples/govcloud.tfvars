@@ -11,6 +11,8 @@ smtp_server   = "relay.agency.example"
 smtp_username = "postern"
 relay_cidrs   = ["10.20.0.25/32", "10.21.0.25/32"]
 relay_ports   = [587]
+# relay_ca_pem = file("agency-ca.pem") goes on the command line or into a .tf
+# file: terraform apply -var relay_ca_pem="$(cat agency-ca.pem)"
 relay_routes = [
   { cidr = "10.20.0.0/15", transit_gateway_id = "tgw-0123456789abcdef0" },
   # The way back for the callers' answers.

@@ -31,7 +31,9 @@ variables {
   smtp_password_version      = 1
   relay_cidrs                = ["10.20.0.25/32"]
   relay_ports                = [587, 465]
+  relays                     = "listed"
   relay_allow                = ["10.20.0.25/32"]
+  relay_ca_pem               = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
   ses                        = false
   smtp_security_group_id     = null
   endpoint_security_group_id = "sg-endpoints"
@@ -81,6 +83,16 @@ run "container" {
   assert {
     condition     = jsondecode(aws_ecs_task_definition.this.container_definitions)[0].stopTimeout == 120 && { for e in jsondecode(aws_ecs_task_definition.this.container_definitions)[0].environment : e.name => e.value }["SHUTDOWN_TIMEOUT"] == "110s"
     error_message = "The service has to be done before ECS kills it."
+  }
+
+  assert {
+    condition     = { for e in jsondecode(aws_ecs_task_definition.this.container_definitions)[0].environment : e.name => e.value }["RELAY_CA"] == var.relay_ca_pem
+    error_message = "The service does not get the relays' authorities as they are."
+  }
+
+  assert {
+    condition     = { for e in jsondecode(aws_ecs_task_definition.this.container_definitions)[0].environment : e.name => e.value }["RELAYS"] == "listed" && { for e in jsondecode(aws_ecs_task_definition.this.container_definitions)[0].environment : e.name => e.value }["RELAY_REQUIRE_TLS"] == "true"
+    error_message = "Campaigns may name any relay, or turn TLS off."
   }
 
   assert {

@@ -127,7 +127,7 @@ func keysOf(schema []types.KeySchemaElement) (keys index) {
 var (
 	ofTheStack = []string{
 		"LISTEN_ADDR", "METRICS_ADDR", "AUTH", "API_TOKENS_REF", "VPC_ENABLED", "STORE", "AWS_REGION", "TABLE_PREFIX", "ENCRYPTION_KEY",
-		"SMTP_SERVER", "SMTP_PORT", "SMTP_USERNAME", "SMTP_PASSWORD_REF", "RELAY_ALLOW", "RELAY_PORTS",
+		"SMTP_SERVER", "SMTP_PORT", "SMTP_USERNAME", "SMTP_PASSWORD_REF", "RELAYS", "RELAY_ALLOW", "RELAY_PORTS", "RELAY_CA", "RELAY_REQUIRE_TLS",
 		"SHUTDOWN_TIMEOUT", "MAX_REQUEST_BYTES", "VPC_ENDPOINT_IDS", "LISTEN_TLS", "TLS_NAMES", "EMF_NAMESPACE",
 	}
 	// What has no place on AWS: the embedded store's, tables made by the

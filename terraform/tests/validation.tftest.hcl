@@ -184,6 +184,32 @@ run "relay_cidrs_everything_in_halves" {
   expect_failures = [var.relay_cidrs]
 }
 
+run "relays_unknown" {
+  command = plan
+  variables {
+    relays = "all"
+  }
+  expect_failures = [var.relays]
+}
+
+run "relays_listed_and_none_there" {
+  command = plan
+  variables {
+    egress_mode     = "nat"
+    relay_cidrs     = ["0.0.0.0/0"]
+    allow_any_relay = true
+  }
+  expect_failures = [var.relays]
+}
+
+run "relays_default_without_one" {
+  command = plan
+  variables {
+    relays = "default"
+  }
+  expect_failures = [var.relays]
+}
+
 run "relay_ports_twenty_five" {
   command = plan
   variables {
@@ -231,6 +257,22 @@ run "smtp_port_not_a_relay_port" {
     smtp_port = 2525
   }
   expect_failures = [var.smtp_port]
+}
+
+run "relay_ca_pem_a_path" {
+  command = plan
+  variables {
+    relay_ca_pem = "/etc/ssl/agency-ca.pem"
+  }
+  expect_failures = [var.relay_ca_pem]
+}
+
+run "relay_ca_pem_with_its_key" {
+  command = plan
+  variables {
+    relay_ca_pem = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----\nMIIE\n-----END PRIVATE KEY-----\n"
+  }
+  expect_failures = [var.relay_ca_pem]
 }
 
 run "smtp_username_without_server" {

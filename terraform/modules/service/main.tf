@@ -34,9 +34,13 @@ locals {
       SMTP_SERVER      = var.smtp_server
       SMTP_PORT        = tostring(var.smtp_port)
       SMTP_USERNAME    = var.smtp_username
+      RELAYS           = var.relays
       RELAY_ALLOW      = join(",", var.relay_allow)
       RELAY_PORTS      = join(",", var.relay_ports)
-      TABLE_PREFIX     = var.table_prefix
+      RELAY_CA         = var.relay_ca_pem
+      # No campaign turns TLS off.
+      RELAY_REQUIRE_TLS = "true"
+      TABLE_PREFIX      = var.table_prefix
       # Ten seconds before ECS kills what is left.
       SHUTDOWN_TIMEOUT = "${var.stop_timeout - 10}s"
       # Go does not see the task's memory limit by itself.

@@ -132,9 +132,19 @@ variable "relay_ports" {
   type        = list(number)
 }
 
+variable "relays" {
+  description = "RELAYS: which relays campaigns may name."
+  type        = string
+}
+
 variable "relay_allow" {
-  description = "RELAY_ALLOW: relays at addresses that are not public."
+  description = "RELAY_ALLOW: relays at addresses that are not public, and with listed all that may be named."
   type        = list(string)
+}
+
+variable "relay_ca_pem" {
+  description = "RELAY_CA: certificates of further authorities for relays; \"\" for none."
+  type        = string
 }
 
 variable "ses" {
