@@ -24,7 +24,15 @@ func (f file) typeWithName() string {
 		return string(appendQuoted(value, []byte(f.name)))
 	}
 	value = append(value, '"')
-	value = appendEncodedWords(value, []byte(f.name))
+	// Some of those readers decode the words before they parse the parameter,
+	// which a mark in the name would end.
+	name := strings.Map(func(r rune) rune {
+		if strings.ContainsRune("\"\\;", r) {
+			return '_'
+		}
+		return r
+	}, f.name)
+	value = appendEncodedWords(value, []byte(name))
 	return string(append(value, '"'))
 }
 
