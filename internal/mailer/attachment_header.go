@@ -32,7 +32,7 @@ func (f file) typeWithName() string {
 		}
 		return r
 	}, f.name)
-	value = appendEncodedWords(value, []byte(name))
+	value = appendEncodedWords(value, []byte(name), len(`"`))
 	return string(append(value, '"'))
 }
 

@@ -35,7 +35,7 @@ const (
 // characters; decoding gives it back octet by octet.
 func appendText(dst, text []byte) []byte {
 	if !isPlain(text) {
-		return appendEncodedWords(dst, text)
+		return appendEncodedWords(dst, text, 0)
 	}
 	for first := true; len(text) > 0; first = false {
 		word, rest, _ := bytes.Cut(text, []byte(" "))
@@ -61,7 +61,7 @@ func appendMailbox(dst, name []byte, address string) []byte {
 	case len(name) <= maxQuotedName && isPlain(name):
 		dst = appendQuoted(dst, name)
 	default:
-		dst = appendEncodedWords(dst, name)
+		dst = appendEncodedWords(dst, name, 0)
 	}
 	if len(name) > 0 {
 		if column(dst)+len(" <>")+len(address) > maxHeaderLine {
@@ -110,14 +110,15 @@ func isPlain(text []byte) bool {
 
 // appendEncodedWords appends text as encoded words in B or Q, whichever is
 // shorter, each with whole characters and at most one a line. The line so far
-// holds a field's or parameter's name at most, so that there is room.
-func appendEncodedWords(dst, text []byte) []byte {
+// holds a field's or parameter's name at most, so that there is room; on the
+// last there is also some for the octets that come behind.
+func appendEncodedWords(dst, text []byte, behind int) []byte {
 	encoding, fit, encode := byte('Q'), fitQ, appendQ
 	if lengthQ(text) > base64.StdEncoding.EncodedLen(len(text)) {
 		encoding, fit, encode = 'B', fitB, base64.StdEncoding.AppendEncode
 	}
 	for {
-		room := min(maxEncodedWord, maxHeaderLine-column(dst)) - wordOverhead
+		room := min(maxEncodedWord, maxHeaderLine-behind-column(dst)) - wordOverhead
 		n := fit(text, room)
 		dst = append(dst, wordStart...)
 		dst = append(dst, encoding, '?')
