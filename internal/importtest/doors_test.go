@@ -62,11 +62,8 @@ var doors = []door{
 	// The HTML of a letter's body, for its text alternative. Nobody else reads
 	// HTML.
 	{"golang.org/x/net/html", map[string]string{"internal/mailer": "the letter's body"}},
-	// Go's regular expressions take time in proportion to their input (RE2),
-	// and this one sees log lines.
-	{"regexp", map[string]string{
-		"internal/redact": "the last look at log lines, for addresses",
-	}},
+	// Hostile text is read without regular expressions.
+	{"regexp", nil},
 	{"encoding/csv", map[string]string{"cmd/demo": tool}},
 	{"text/template", map[string]string{"cmd/bench": tool}},
 	{"html/template", nil},
