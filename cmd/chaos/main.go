@@ -129,7 +129,7 @@ func withGround(ctx context.Context, o options, out io.Writer, m mode) (err erro
 			return err
 		}
 	}
-	endpoint, stop, err := dynamotest.Run(ctx)
+	endpoint, stop, err := dynamotest.Run(ctx, "")
 	if err != nil {
 		return fmt.Errorf("no DynamoDB Local to be had: %w", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/moby/moby/api/types/container"
 	"github.com/testcontainers/testcontainers-go"
 	"github.com/testcontainers/testcontainers-go/log"
 	"github.com/testcontainers/testcontainers-go/modules/dynamodb"
@@ -13,7 +14,7 @@ const image = "amazon/dynamodb-local:latest"
 
 // startContainer runs the image where a Docker engine answers. When this
 // process is killed, testcontainers' own reaper ends the container.
-func startContainer(ctx context.Context) (s server, err error) {
+func startContainer(ctx context.Context, cpus string) (s server, err error) {
 	// testcontainers panics for some broken settings of Docker.
 	defer func() {
 		if r := recover(); r != nil {
@@ -28,15 +29,16 @@ func startContainer(ctx context.Context) (s server, err error) {
 	if err := provider.Health(ctx); err != nil {
 		return server{}, err
 	}
-	container, err := dynamodb.Run(ctx, image,
+	local, err := dynamodb.Run(ctx, image,
 		testcontainers.WithCmdArgs("-inMemory", "-sharedDb"), dynamodb.WithDisableTelemetry(),
-		testcontainers.WithLogger(quiet))
-	if container == nil {
+		testcontainers.WithLogger(quiet),
+		testcontainers.WithHostConfigModifier(func(host *container.HostConfig) { host.CpusetCpus = cpus }))
+	if local == nil {
 		return server{}, err
 	}
-	s = server{way: "in a container of " + image, stop: func(ctx context.Context) error { return container.Terminate(ctx) }}
+	s = server{way: "in a container of " + image, stop: func(ctx context.Context) error { return local.Terminate(ctx) }}
 	if err == nil {
-		s.endpoint, err = container.PortEndpoint(ctx, "8000/tcp", "http")
+		s.endpoint, err = local.PortEndpoint(ctx, "8000/tcp", "http")
 	}
 	if err == nil {
 		err = awaitAnswer(ctx, s.endpoint, nil)

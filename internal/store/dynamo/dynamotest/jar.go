@@ -9,23 +9,28 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 )
 
 // startJar runs the jar with Java.
-func startJar(ctx context.Context) (server, error) {
+func startJar(ctx context.Context, cpus string) (server, error) {
 	java, err := exec.LookPath("java")
 	if err != nil {
 		return server{}, err
+	}
+	command := []string{java}
+	if cpus != "" {
+		command = []string{"taskset", "-c", cpus, java}
 	}
 	dir, err := jarDir(ctx)
 	if err != nil {
 		return server{}, err
 	}
-	const tries = 3 // another process may take the port that was free
+	const tries = 5 // another process may take the port that was free
 	for range tries {
 		var s server
-		if s, err = runJar(ctx, java, dir); err == nil {
+		if s, err = runJar(ctx, command, dir); err == nil {
 			return s, nil
 		}
 	}
@@ -35,13 +40,14 @@ func startJar(ctx context.Context) (server, error) {
 // runJar starts one child. The server listens on all addresses and has no
 // option for that, so it is asked for on loopback only, behind a port that
 // nobody knows.
-func runJar(ctx context.Context, java, dir string) (server, error) {
+func runJar(ctx context.Context, command []string, dir string) (server, error) {
 	port, err := freePort()
 	if err != nil {
 		return server{}, err
 	}
-	cmd := exec.Command(java, "-Xmx1g", "-Djava.library.path=./DynamoDBLocal_lib", "-jar", "DynamoDBLocal.jar",
+	command = append(slices.Clone(command), "-Xmx1g", "-Djava.library.path=./DynamoDBLocal_lib", "-jar", "DynamoDBLocal.jar",
 		"-inMemory", "-sharedDb", "-disableTelemetry", "-port", strconv.Itoa(port))
+	cmd := exec.Command(command[0], command[1:]...)
 	cmd.Dir = dir
 	dieWithParent(cmd)
 	gone, err := startHeld(cmd)
