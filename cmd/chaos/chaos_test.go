@@ -20,10 +20,8 @@ func TestMain(m *testing.M) {
 	}
 	code := m.Run()
 	dynamotest.Stop()
-	// testcontainers' link to its reaper lasts as long as the process.
-	reaper := goleak.IgnoreAnyFunction("github.com/testcontainers/testcontainers-go.(*Reaper).connect.func1")
 	if code == 0 {
-		if err := goleak.Find(reaper); err != nil {
+		if err := leaks(); err != nil {
 			_, _ = os.Stderr.WriteString(err.Error() + "\n")
 			code = 1
 		}
@@ -31,8 +29,20 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
+// leaks are goroutines that are still there. Those of connections whose process
+// is gone end a moment later, on a busy machine a longer one than goleak waits.
+func leaks() (err error) {
+	// testcontainers' link to its reaper lasts as long as the process.
+	reaper := goleak.IgnoreAnyFunction("github.com/testcontainers/testcontainers-go.(*Reaper).connect.func1")
+	for end := time.Now().Add(3 * time.Second); ; {
+		if err = goleak.Find(reaper); err == nil || time.Now().After(end) {
+			return err
+		}
+	}
+}
+
 // testWithin bounds a run.
-const testWithin = 5 * time.Minute
+const testWithin = 12 * time.Minute
 
 // testGround is the ground of a short run: a server is built, and a DynamoDB
 // Local found.
@@ -114,7 +124,14 @@ func TestOwner(t *testing.T) {
 	}
 	defer r.close()
 	c := dial(t, r.port)
-	pid, err := ownerOf(c.LocalAddr().String(), c.RemoteAddr().String(), []int{r.child.pid(), os.Getpid()})
+	pids := []int{r.child.pid(), os.Getpid()}
+	pid, err := ownerOf(c.LocalAddr().String(), c.RemoteAddr().String(), pids)
+	for range 50 { // a table that changes while it is read may lack a line
+		if err == nil {
+			break
+		}
+		pid, err = ownerOf(c.LocalAddr().String(), c.RemoteAddr().String(), pids)
+	}
 	if err != nil || pid != os.Getpid() {
 		t.Errorf("process %d, %v; want %d", pid, err, os.Getpid())
 	}

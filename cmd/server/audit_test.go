@@ -42,7 +42,7 @@ func awaitSigned(t *testing.T, verify []string) {
 	t.Helper()
 	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()
-	for deadline := time.Now().Add(time.Minute); ; <-ticker.C {
+	for deadline := time.Now().Add(patience); ; <-ticker.C {
 		var out bytes.Buffer
 		code := run(append([]string{"audit"}, verify...), func(string) string { return "" }, &out, &out)
 		if code == exitOK {

@@ -176,7 +176,7 @@ func (a *aviary) report(t *testing.T, when string) {
 // each way, and leaves campaigns in each status.
 func (a *aviary) campaigns(t *testing.T) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	var contacts []client.Contact
 	for _, name := range []string{"ada", "ben", "gone", "later"} {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -23,6 +22,9 @@ import (
 	"postern/internal/mailer/smtptest"
 	"postern/internal/store/dynamo/dynamotest"
 )
+
+// patience is how long a test waits for what must happen before it fails.
+const patience = 3 * time.Minute
 
 // asServer makes the test binary be the server, so that tests have a real
 // process to kill, with the race detector in it.
@@ -105,7 +107,7 @@ func (l *lockedBuffer) String() string {
 func startProcess(t *testing.T, env map[string]string) *process {
 	t.Helper()
 	env = maps.Clone(env)
-	env["LISTEN_ADDR"], env["METRICS_ADDR"] = freeAddr(t), freeAddr(t)
+	env["LISTEN_ADDR"], env["METRICS_ADDR"] = vacant(t), vacant(t)
 	p := &process{env: env, log: &lockedBuffer{}, Client: client.Client{Base: "http://" + env["LISTEN_ADDR"]}}
 	if env["LISTEN_TLS"] != "" {
 		p.Base, p.HTTP = "https://"+env["LISTEN_ADDR"], anyServer(t)
@@ -126,7 +128,7 @@ func startProcess(t *testing.T, env map[string]string) *process {
 			t.Logf("the server's log:\n%s", p.log)
 		}
 	})
-	deadline := time.Now().Add(time.Minute)
+	deadline := time.Now().Add(patience)
 	for p.Call(t.Context(), "GET", "readyz", nil, nil) != nil {
 		if time.Now().After(deadline) {
 			t.Fatalf("the server does not become ready: %s", p.log)
@@ -154,14 +156,16 @@ func (p *process) kill(t *testing.T) {
 	_ = p.cmd.Wait()
 }
 
-func freeAddr(t *testing.T) string {
+// vacant is an address at which nobody listens, and which nobody is given by
+// chance until the test ends.
+func vacant(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	addr, release, err := smtptest.Vacant()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
+	t.Cleanup(release)
+	return addr
 }
 
 const connections = 4
@@ -212,7 +216,7 @@ func killAndRestart(t *testing.T, env map[string]string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
 	defer cancel()
 	for i := range kills {
 		if err := relay.Wait(ctx, (i+1)*n/(kills+2)); err != nil {

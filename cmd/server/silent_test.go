@@ -87,7 +87,7 @@ func sendOver(t *testing.T, p *process, relay *smtptest.Server) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	deadline := time.Now().Add(time.Minute)
+	deadline := time.Now().Add(patience)
 	for relay.Count() == 0 {
 		if time.Now().After(deadline) {
 			t.Fatal("the other relay's campaign is not sent")

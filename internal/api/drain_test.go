@@ -19,6 +19,9 @@ import (
 	"postern/internal/api"
 )
 
+// forever is how long a test waits for what must happen before it fails.
+const forever = 2 * time.Minute
+
 // client is a connection whose requests are written by hand.
 type client struct {
 	t *testing.T
@@ -34,7 +37,7 @@ func dial(t *testing.T, address string) client {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close() })
-	if err := conn.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(forever)); err != nil {
 		t.Fatal(err)
 	}
 	return client{t: t, Conn: conn, in: bufio.NewReader(conn)}

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/iotest"
 	"time"
@@ -55,6 +56,7 @@ func TestErrorCodes(t *testing.T) {
 		if strings.Contains(string(r.body), "secret") {
 			t.Errorf("%v: the answer tells %s", tt.err, r.body)
 		}
+		s.server.Close() // a line is written behind its answer
 		if tt.status >= 500 && !strings.Contains(s.log.String(), tt.err.Error()) {
 			t.Errorf("%v: the log lacks it: %s", tt.err, s.log.String())
 		}
@@ -201,12 +203,13 @@ func TestSlowClients(t *testing.T) {
 		t.Fatalf("a time-out is missing: %+v", server)
 	}
 	patient := serve(t, server)
-	hasty := api.NewServer(start(t, func(o *api.Options) { o.StallTimeout = 400 * time.Millisecond }).handler)
+	impatient := serve(t, api.NewServer(start(t, func(o *api.Options) { o.StallTimeout = 400 * time.Millisecond }).handler))
+	hasty := api.NewServer(s.handler)
 	hasty.ReadHeaderTimeout = 400 * time.Millisecond
-	impatient := serve(t, hasty)
+	impatientWithHeaders := serve(t, hasty)
 	const post = "POST /contacts HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 	for _, tt := range []struct{ name, address, sent, want string }{
-		{"headers without end", impatient, "GET /healthz HTTP/1.1\r\nHost: x\r\n", ""},
+		{"headers without end", impatientWithHeaders, "GET /healthz HTTP/1.1\r\nHost: x\r\n", ""},
 		{"body without end", impatient, post + "Content-Length: 50\r\n\r\n{", "HTTP/1.1 408 "},
 		{"large headers", patient, "GET /healthz HTTP/1.1\r\nHost: x\r\nX: " + strings.Repeat("x", 32<<10) + "\r\n\r\n", "HTTP/1.1 431 "},
 		{"broken chunk", patient, post + "Connection: close\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{", "HTTP/1.1 400 "},
@@ -244,14 +247,14 @@ func exchange(t *testing.T, address, sent string) string {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	if err := conn.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(forever)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := io.WriteString(conn, sent); err != nil {
 		t.Fatal(err)
 	}
 	got, err := io.ReadAll(conn)
-	if err != nil {
+	if err != nil && !errors.Is(err, syscall.ECONNRESET) { // it closes before it has read all
 		t.Errorf("%.80q: the server did not close: %v", sent, err)
 	}
 	return string(got)

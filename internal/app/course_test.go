@@ -46,7 +46,9 @@ func (e *envelopes) between(from, to time.Time) (n int) {
 
 // stopIn stops a campaign of n recipients in the middle, by the call, and
 // holds that what was in flight is recorded, that the status stays, and that
-// no envelope leaves later than a second behind the answer.
+// no envelope leaves later than a second behind the answer. Where this machine,
+// or its store, is too busy to answer for some time, the service may take as
+// much longer: a stop is two reads of the store away from who sends.
 func stopIn(
 	t *testing.T, s *service, relay *smtptest.Server, id string, stop func(context.Context, string) (client.Status, error),
 ) client.Status {
@@ -63,17 +65,17 @@ func stopIn(
 		t.Fatal(err)
 	}
 	answered := time.Now()
-	settled := func(st client.Status) bool {
-		return time.Since(answered) > 2500*time.Millisecond && st.Sent == relay.Count()
-	}
+	asked, slowest := answered, time.Duration(0)
+	within := func() time.Duration { return time.Second + 3*slowest }
 	last := s.watch(t, id, func(st client.Status) bool {
+		slowest, asked = max(slowest, time.Since(asked)-watchEvery), time.Now()
 		if st.Status != answer.Status {
 			t.Errorf("it was %s and is %s", answer.Status, st.Status)
 		}
-		return settled(st)
+		return time.Since(answered) > within()+1500*time.Millisecond && st.Sent == relay.Count()
 	})
-	if late := sent.between(answered.Add(time.Second), time.Now()); late > 0 {
-		t.Errorf("%d envelopes left later than a second behind the answer", late)
+	if late := sent.between(answered.Add(within()), time.Now()); late > 0 {
+		t.Errorf("%d envelopes left later than %s behind the answer", late, within())
 	}
 	if last.Sent < 100 || last.Pending == 0 || last.Failed+last.Unknown > 0 {
 		t.Errorf("it rests as %+v", last)
@@ -81,12 +83,15 @@ func stopIn(
 	return last
 }
 
+// watchEvery is how often watch asks.
+const watchEvery = 50 * time.Millisecond
+
 // watch polls a campaign until it is as wanted.
 func (s *service) watch(t *testing.T, id string, wanted func(client.Status) bool) client.Status {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	ticker := time.NewTicker(50 * time.Millisecond)
+	ticker := time.NewTicker(watchEvery)
 	defer ticker.Stop()
 	for {
 		st, err := s.Status(t.Context(), id)
@@ -219,11 +224,10 @@ func TestResumeWithNewPassword(t *testing.T) {
 func TestResumeOverAnotherRelay(t *testing.T) {
 	t.Parallel()
 	forEachBackend(t, func(t *testing.T, env map[string]string) {
-		gone, relay := startRelay(t, smtptest.Config{}), startRelay(t, relayConfig())
-		gone.Close()
-		rules := relayEnv(t, relay)
-		rules["SMTP_PORT"] = strconv.Itoa(gone.Port())
-		rules["RELAY_PORTS"] += "," + strconv.Itoa(gone.Port())
+		relay := startRelay(t, relayConfig())
+		rules, gone := relayEnv(t, relay), strconv.Itoa(vacantPort(t))
+		rules["SMTP_PORT"] = gone
+		rules["RELAY_PORTS"] += "," + gone
 		s := start(t, env, rules, map[string]string{"RETRY_MIN": "10ms", "RETRY_MAX": "20ms", "RETRY_FOR": "300ms"})
 		s.importContacts(t, addresses(5))
 		id := s.submit(t, simpleLetter())

@@ -177,8 +177,16 @@ func TestIndicators(t *testing.T) {
 				}
 				Task struct{ Reason string }
 			}
-			if err := s.Call(t.Context(), "GET", "network", nil, &n); err != nil {
-				t.Fatal(err)
+			// A measurement has a time-out, which a busy machine may exceed: then
+			// there is another one.
+			reached := func(is *bool) bool { return is != nil && *is }
+			for deadline := time.Now().Add(patience); ; time.Sleep(time.Second) {
+				if err := s.Call(t.Context(), "GET", "network", nil, &n); err != nil {
+					t.Fatal(err)
+				}
+				if reached(n.Store.Reachable) && reached(n.Relay.Reachable) || time.Now().After(deadline) {
+					break
+				}
 			}
 			if n.Store.Kind != b.name || (n.Store.Endpoint != nil) != (b.name == "dynamodb") || n.Store.Reachable == nil || !*n.Store.Reachable ||
 				n.Store.Latency == nil || n.Task.Reason == "" {

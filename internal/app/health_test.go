@@ -48,7 +48,9 @@ func awaitReady(t *testing.T, s *service, want int) string {
 // ready, while its campaign waits.
 func TestDeadRelayIsNoReasonToRestart(t *testing.T) {
 	t.Parallel()
-	relay := startRelay(t, relayConfig())
+	cfg := relayConfig()
+	cfg.Addr = vacant(t)
+	relay := startRelay(t, cfg)
 	env := relayEnv(t, relay)
 	relay.Close()
 	s := start(t, embedded(t), env)

@@ -154,7 +154,10 @@ func (tg *target) tidy(text string) string {
 	for _, varies := range []string{": current time", " (possibly because"} {
 		text, _, _ = strings.Cut(text, varies)
 	}
-	return strings.ReplaceAll(text, time.Now().UTC().Format(time.DateOnly), "TODAY")
+	for _, at := range []time.Time{time.Now(), time.Now().Add(-patience)} { // it may be midnight
+		text = strings.ReplaceAll(text, at.UTC().Format(time.DateOnly), "TODAY")
+	}
+	return text
 }
 
 // campaignWith is a campaign to Ada alone, with the members given; nil takes
@@ -265,17 +268,26 @@ func (tg *target) submit(campaign string) (id string, refused outcome) {
 	return accepted.ID, outcome{}
 }
 
-// rest waits until a campaign rests or has a notice.
+// lasting is for how long a notice must be there. A shorter one may be of a
+// moment in which the relay has let a connection down and the result of that is
+// not recorded yet.
+const lasting = time.Second
+
+// rest waits until a campaign rests or has a notice that lasts.
 func (tg *target) rest(id string) client.Status {
 	tg.t.Helper()
 	ctx, cancel := context.WithTimeout(tg.t.Context(), patience)
 	defer cancel()
+	var noticed time.Time
 	for {
 		s, err := tg.service.Status(ctx, id)
 		if err != nil {
 			tg.t.Fatal(err)
 		}
-		if s.Rests() || s.Notice != "" {
+		if s.Notice != "" && noticed.IsZero() {
+			noticed = time.Now()
+		}
+		if s.Rests() || s.Notice != "" && time.Since(noticed) >= lasting {
 			return s
 		}
 		select {

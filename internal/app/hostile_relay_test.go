@@ -23,7 +23,7 @@ func relayTarget(t *testing.T) *target {
 	friendly := startRelay(t, smtptest.Config{TLS: smtptest.StartTLS})
 	env := relayEnv(t, friendly)
 	maps.Copy(env, map[string]string{
-		"SMTP_USERNAME": "", "SMTP_PASSWORD": "", "RELAY_TIMEOUT": "2s", "RETRY_MIN": "1h", "RETRY_MAX": "1h", "SHUTDOWN_TIMEOUT": "5s",
+		"SMTP_USERNAME": "", "SMTP_PASSWORD": "", "RELAY_TIMEOUT": "5s", "RETRY_MIN": "1h", "RETRY_MAX": "1h",
 	})
 	trusted := newCertificate(t, smtptest.CertificateOptions{})
 	foreign := newCertificate(t, smtptest.CertificateOptions{Hosts: []string{"other.test"}})

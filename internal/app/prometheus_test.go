@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"math"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -93,13 +92,13 @@ func startPrometheus(t *testing.T, targets ...string) prometheusServer {
 	for i, target := range targets {
 		targets[i] = strconv.Quote(strings.TrimPrefix(target, "http://"))
 	}
-	settings := fmt.Sprintf("global: {scrape_interval: 250ms, scrape_timeout: 250ms, evaluation_interval: 250ms}\nrule_files: [%q]\n"+
+	settings := fmt.Sprintf("global: {scrape_interval: 500ms, scrape_timeout: 500ms, evaluation_interval: 500ms}\nrule_files: [%q]\n"+
 		"scrape_configs:\n  - job_name: postern\n    static_configs: [{targets: [%s]}]\n", rules, strings.Join(targets, ", "))
 	file := filepath.Join(dir, "prometheus.yml")
 	if err := os.WriteFile(file, []byte(settings), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p := prometheusServer{base: "http://" + unusedAddress(t)}
+	p := prometheusServer{base: "http://" + vacant(t)}
 	log := &syncBuffer{}
 	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), "prometheus", "--config.file="+file,
 		"--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+strings.TrimPrefix(p.base, "http://"))
@@ -116,17 +115,6 @@ func startPrometheus(t *testing.T, targets ...string) prometheusServer {
 	})
 	p.await(t, "/-/ready")
 	return p
-}
-
-func unusedAddress(t *testing.T) string {
-	t.Helper()
-	var lc net.ListenConfig
-	l, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
 }
 
 func (p prometheusServer) await(t *testing.T, path string) {
@@ -190,16 +178,20 @@ func (p prometheusServer) query(t *testing.T, expr string) (values []float64) {
 	return values
 }
 
-// awaitData asks until there is a number among the answers.
-func (p prometheusServer) awaitData(t *testing.T, what, expr string) []float64 {
+// awaitData asks until there is a number among the answers, and between two
+// questions does what may be wanted for that once more.
+func (p prometheusServer) awaitData(t *testing.T, what, expr string, again ...func()) []float64 {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(100 * time.Millisecond) {
 		if values := p.query(t, expr); len(values) > 0 {
 			return values
 		}
 		if time.Now().After(deadline) {
 			t.Errorf("%s: no data for %s", what, expr)
 			return nil
+		}
+		for _, f := range again {
+			f()
 		}
 	}
 }
@@ -294,7 +286,8 @@ func TestPrometheus(t *testing.T) {
 	metric := regexp.MustCompile(`\b[\w:]+\b`)
 	for name, query := range alerts {
 		if slices.Contains(provoked, name) {
-			p.awaitData(t, "alert "+name, query)
+			// A counter that is first seen behind all calls has no rate.
+			p.awaitData(t, "alert "+name, query, func() { s.callInVain(t) })
 			continue
 		}
 		p.query(t, query) // is valid
@@ -344,9 +337,7 @@ func startScene(t *testing.T) *scene {
 		return smtptest.Action{}
 	}
 	s.relay = startRelay(t, cfg)
-	gone := startRelay(t, smtptest.Config{})
-	gone.Close()
-	s.dead = gone.Port()
+	s.dead = vacantPort(t)
 	env := relayEnv(t, s.relay)
 	maps.Copy(env, map[string]string{
 		"RELAY_PORTS": fmt.Sprintf("%d,%d,%d", s.relay.Port(), s.plain.Port(), s.dead),
@@ -410,15 +401,17 @@ func (s *scene) callByName(t *testing.T) {
 	_ = resp.Body.Close()
 }
 
-// breakStore takes DynamoDB away, and calls the API meanwhile.
+// breakStore takes DynamoDB away.
 func (s *scene) breakStore(t *testing.T) {
 	t.Helper()
 	s.database.cut()
 	awaitReady(t, s.cloud, http.StatusServiceUnavailable)
-	for range 3 { // apart, so that Prometheus sees them one by one
-		time.Sleep(time.Second / 2)
-		if status, _ := fetch(t, s.cloud, s.cloud.Base+"/campaigns"); status < http.StatusInternalServerError {
-			t.Errorf("without its store the service answers %d", status)
-		}
+}
+
+// callInVain calls the API that has lost its store.
+func (s *scene) callInVain(t *testing.T) {
+	t.Helper()
+	if status, _ := fetch(t, s.cloud, s.cloud.Base+"/campaigns"); status < http.StatusInternalServerError {
+		t.Errorf("without its store the service answers %d", status)
 	}
 }

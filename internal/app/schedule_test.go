@@ -8,6 +8,10 @@ import (
 	"postern/internal/client"
 )
 
+// ahead is how far schedules of these tests are in the future: much longer than
+// what is done before takes, on a busy machine too.
+const ahead = 10 * time.Second
+
 func TestScheduled(t *testing.T) {
 	t.Parallel()
 	forEachBackend(t, func(t *testing.T, env map[string]string) {
@@ -15,7 +19,7 @@ func TestScheduled(t *testing.T) {
 		s := start(t, env, relayEnv(t, relay))
 		s.importContacts(t, addresses(3))
 		letter := simpleLetter()
-		letter.SendAt = time.Now().Add(3 * time.Second).Truncate(time.Millisecond)
+		letter.SendAt = time.Now().Add(ahead).Truncate(time.Millisecond)
 		id := s.submit(t, letter)
 		first, err := s.Status(t.Context(), id)
 		if err != nil || first.Status != "scheduled" || !first.SendAt.Equal(letter.SendAt) {
@@ -52,7 +56,7 @@ func TestMissedSchedule(t *testing.T) {
 		s := start(t, env, rules, grace)
 		s.importContacts(t, addresses(3))
 		letter := simpleLetter()
-		letter.SendAt = time.Now().Add(2 * time.Second)
+		letter.SendAt = time.Now().Add(ahead)
 		id := s.submit(t, letter)
 		if err := s.stop(); err != nil {
 			t.Fatal(err)

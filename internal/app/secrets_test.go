@@ -190,9 +190,8 @@ func TestKeyRotation(t *testing.T) { //nolint:paralleltest // openVault sets the
 		t.Fatal(err)
 	}
 	cfg := relayConfig()
-	cfg.Certificate = certificate
+	cfg.Certificate, cfg.Addr = certificate, vacant(t)
 	relay := startRelay(t, cfg)
-	cfg.Addr = relay.Addr()
 	env := relayEnv(t, relay)
 	relay.Close() // so that campaigns stay under way
 	env["ENCRYPTION_KEY_REF"] = keyARN

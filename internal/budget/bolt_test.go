@@ -16,16 +16,16 @@ func TestOnTheEmbeddedStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer cells.Close()
-	cfg := Config{LeaseTime: 2 * time.Second}
+	cfg := Config{LeaseTime: 5 * time.Second}
 	caps := Caps{Connections: 4, Rate: 200, Daily: 100_000}
 	r := &relay{}
 	a, b := newSite(cells, caps, cfg), newSite(cells, caps, cfg)
 	a.employ(4, r)
-	eventually(t, 10*time.Second, "all for one", func() bool { return a.good() == 4 })
+	eventually(t, time.Minute, "all for one", func() bool { return a.good() == 4 })
 	b.employ(4, r)
-	eventually(t, 10*time.Second, "halves", func() bool { return a.good() == 2 && b.good() == 2 })
+	eventually(t, time.Minute, "halves", func() bool { return a.good() == 2 && b.good() == 2 })
 	a.die()
-	eventually(t, 10*time.Second, "all for the other", func() bool { return b.good() == 4 })
+	eventually(t, time.Minute, "all for the other", func() bool { return b.good() == 4 })
 	b.leave(t.Context())
 
 	cell, err := cells.GetCell(t.Context(), account.key())

@@ -15,8 +15,15 @@ import (
 // tasks do not take the control lease from each other for that.
 func TestAccountsSlow(t *testing.T) {
 	t.Parallel()
-	const leaseTime = time.Second
-	stub := &countStub{before: func(ctx context.Context) error { return sleep(ctx, 3*leaseTime) }}
+	const leaseTime = 6 * time.Second // renewed by thirds: far more than a slow machine keeps a renewal waiting
+	counting := make(chan struct{}, 1)
+	stub := &countStub{before: func(ctx context.Context) error {
+		select {
+		case counting <- struct{}{}:
+		default: // the test knows
+		}
+		return sleep(ctx, leaseTime*3/2)
+	}}
 	r := newRig(t, stub.on(leaseTime))
 	runTask(t, r.Engine)
 	for n := range 2 {
@@ -27,8 +34,12 @@ func TestAccountsSlow(t *testing.T) {
 	r.contacts(t, 3)
 	id := r.submit(t, letter())
 	r.awaitStatus(t, id, campaign.StatusCompleted)
+	<-counting // the lease may have changed hands before
 	key := store.LeaseKey{CampaignID: id}
-	before := r.awaitLease(t, key, func(l store.Lease) bool { return l.Owner != "" })
+	before, err := r.store.GetLease(t.Context(), key)
+	if err != nil || before.Owner == "" {
+		t.Errorf("the control lease of whoever counts is %+v, %v", before, err)
+	}
 	r.counted(t, id, 3)
 	if after, err := r.store.GetLease(t.Context(), key); err != nil || after.Fence != before.Fence {
 		t.Errorf("the control lease was taken up %d times, %v; want %d", after.Fence, err, before.Fence)
@@ -89,8 +100,11 @@ func TestAccountsLostLease(t *testing.T) {
 	id := r.submit(t, letter())
 	<-called
 	key := store.LeaseKey{CampaignID: id}
-	r.steal(t, key)
-	r.await(t, id, "the task to let the control lease go", func(Report) bool { return !r.claims.holds(key) })
+	stolen := r.steal(t, key)
+	r.await(t, id, "the task to let the control lease go", func(Report) bool {
+		lease, err := r.store.GetLease(t.Context(), key)
+		return !r.claims.holds(key) || err == nil && lease.Fence > stolen.Fence // it has, and has taken it over since
+	})
 	close(back)
 	r.counted(t, id, 3)
 }
@@ -122,9 +136,9 @@ func TestAccountsAfterCrash(t *testing.T) {
 				} else {
 					stub.before = func(context.Context) error { return die() }
 				}
-				r := newRig(t, stub.on(200*time.Millisecond))
+				r := newRig(t, stub.on(time.Second))
 				first = r.Engine
-				go first.Run(t.Context())
+				runUntilDead(t, first)
 				r.contacts(t, people)
 				id := r.submit(t, letter())
 				<-dead
@@ -135,4 +149,20 @@ func TestAccountsAfterCrash(t *testing.T) {
 			})
 		}
 	}
+}
+
+// runUntilDead runs a task that the test cuts off, and waits for what is left of
+// it at the test's end.
+func runUntilDead(t *testing.T, e *Engine) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		e.Run(ctx)
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-ended
+	})
 }

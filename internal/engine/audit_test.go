@@ -143,7 +143,8 @@ func TestAuditLateRoot(t *testing.T) {
 // whose accounts were settled when it was paused. Whoever comes next signs it.
 func TestAuditOfCancelled(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, rigOptions{shared: true, config: func(c *Config) { c.Caps.Rate = 200 }})
+	goOn := make(chan struct{})
+	r := newRig(t, rigOptions{shared: true, relay: smtptest.Config{Hook: holdBehind(50, goOn)}})
 	r.contacts(t, 200)
 	stop := runTask(t, r.Engine)
 	id := r.submit(t, letter())
@@ -151,6 +152,7 @@ func TestAuditOfCancelled(t *testing.T) {
 	if _, err := r.Pause(t.Context(), id); err != nil {
 		t.Fatal(err)
 	}
+	close(goOn)
 	r.awaitIdle(t)
 	if report, _ := r.audited(t, id); report.Unsigned > 0 || report.UnsignedEvents > 0 {
 		t.Fatalf("paused: %+v", report)

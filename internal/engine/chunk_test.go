@@ -100,7 +100,9 @@ func TestNoMoreThanTheWindowIsUnderWay(t *testing.T) {
 		}
 		return smtptest.Action{}
 	}
-	r := newRig(t, rigOptions{relay: smtptest.Config{Hook: hook}, config: func(c *Config) { c.Caps.Connections = connections },
+	r := newRig(t, rigOptions{relay: smtptest.Config{Hook: hook}, config: func(c *Config) {
+		c.Caps.Connections, c.LeaseTime = connections, patience // no lease is renewed while the store stands
+	},
 		wrap: func(s store.Store) store.Store { stall.Store = s; return stall }})
 	started.Store(true)
 	stall.stall.Store(true)

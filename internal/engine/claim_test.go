@@ -15,12 +15,14 @@ func TestTakeOverByAFullTask(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, rigOptions{shared: true, config: func(c *Config) {
 		c.Caps.Rate = 50
-		c.LeaseTime = time.Second
+		c.LeaseTime = 2 * time.Second
 	}})
 	runTask(t, r.Engine)
 	r.contacts(t, 6*chunkRecipients)
 	id := r.submit(t, letter())
-	r.await(t, id, "frozen", func(got Report) bool { return got.Totals.Final })
+	r.await(t, id, "frozen, and the task to have all its places", func(got Report) bool {
+		return got.Totals.Final && r.held(id) == chunksPerCampaign
+	})
 	victim := r.takeFree(t, id, "dead")
 	r.await(t, id, "the take-over", func(Report) bool {
 		l, err := r.store.GetLease(t.Context(), victim.Key)
@@ -40,12 +42,21 @@ func (r *rig) takeFree(t *testing.T, id, owner string) store.Lease {
 			t.Fatalf("no chunk is free: %v", err)
 		}
 		if l.Owner == "" && !l.Closed {
-			if l, err = r.store.AcquireLease(t.Context(), l, owner); err != nil {
+			if l, err = r.store.AcquireLease(t.Context(), l, owner); err == nil {
+				return l
+			}
+			if campaign.CodeOf(err) != campaign.CodeConflict { // a task was faster
 				t.Fatal(err)
 			}
-			return l
 		}
 	}
+}
+
+// held is how many chunks of a campaign the rig's task holds.
+func (r *rig) held(id string) int {
+	r.claims.mu.Lock()
+	defer r.claims.mu.Unlock()
+	return r.claims.chunks[id]
 }
 
 // TestSightingsOutliveAnAnswer: where more leases are held than an answer

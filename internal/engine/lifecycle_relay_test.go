@@ -98,7 +98,8 @@ func TestErasedPassword(t *testing.T) {
 func TestNewRelayInMidCampaign(t *testing.T) {
 	t.Parallel()
 	const recipients = 600
-	r := newRig(t, rigOptions{config: func(c *Config) { c.Caps.Rate = 400 }})
+	goOn := make(chan struct{})
+	r := newRig(t, rigOptions{relay: smtptest.Config{Hook: holdBehind(recipients/2, goOn)}})
 	other := startRelay(t, smtptest.Config{})
 	rules, err := mailer.ParseRules([]string{"127.0.0.1"}, []int{r.relay.Port(), other.Port()})
 	if err != nil {
@@ -118,6 +119,7 @@ func TestNewRelayInMidCampaign(t *testing.T) {
 	if err != nil || got.Campaign.Relay.Default || got.Campaign.Relay.UseTLS {
 		t.Fatalf("Resume: %+v, %v", got.Campaign, err)
 	}
+	close(goOn)
 	r.awaitCompleted(t, e, id)
 	all := r.relay.PerRecipient()
 	for to, n := range other.PerRecipient() {
@@ -152,22 +154,39 @@ func (r *rig) awaitCompleted(t *testing.T, e *Engine, id string) {
 // reason afterwards.
 func TestRelayAwayForTooLong(t *testing.T) {
 	t.Parallel()
+	noticed := make(chan string, 1) // it is gone with the pause
+	stub := &storeStub{notice: func(text string) {
+		select {
+		case noticed <- text:
+		default: // it is about the first
+		}
+	}}
+	addr, release, err := smtptest.Vacant() // which nobody else is given while the relay is away
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(release)
 	ledger := &smtptest.Ledger{}
-	r := newRig(t, rigOptions{relay: smtptest.Config{Ledger: ledger}, config: func(c *Config) {
+	r := newRig(t, rigOptions{relay: smtptest.Config{Addr: addr, Ledger: ledger}, config: func(c *Config) {
 		c.LeaseTime = time.Second
 		c.Retry.For = 1500 * time.Millisecond
+	}, wrap: func(s store.Store) store.Store {
+		stub.Store = s
+		return stub
 	}})
 	r.relay.Close()
 	runTask(t, r.Engine)
 	r.contacts(t, 5)
 	id := r.submit(t, letter())
-	r.await(t, id, "a notice", func(got Report) bool { return strings.Contains(got.Campaign.Notice, "trouble") })
 	got := r.awaitStatus(t, id, campaign.StatusPaused)
+	if text := <-noticed; !strings.Contains(text, "trouble") {
+		t.Errorf("the notice was %q", text)
+	}
 	if !strings.Contains(got.Campaign.Reason, "1.5s") || got.Totals.Pending() != 5 {
 		t.Errorf("paused as %+v, %+v", got.Campaign, got.Totals)
 	}
 	r.awaitIdle(t)
-	startRelay(t, smtptest.Config{Addr: r.relay.Addr(), Ledger: ledger})
+	startRelay(t, smtptest.Config{Addr: addr, Ledger: ledger})
 	if _, err := r.Resume(t.Context(), id, ResumeOptions{}); err != nil {
 		t.Fatal(err)
 	}

@@ -124,7 +124,8 @@ func TestInterruptedRetry(t *testing.T) {
 	if failed < recipients/3 {
 		t.Fatalf("%d of %d have failed", failed, recipients)
 	}
-	r.relay.SetHook(nil)
+	paused := make(chan struct{})
+	r.relay.SetHook(smtptest.At(smtptest.StageMail, smtptest.Action{}.After(paused))) // those who are open again wait for it
 	armed.Store(true)
 	if _, err := r.Retry(t.Context(), id, RetryOptions{}); err != nil {
 		t.Fatal(err)
@@ -134,6 +135,7 @@ func TestInterruptedRetry(t *testing.T) {
 		t.Fatal(err)
 	}
 	close(goOn)
+	close(paused)
 	r.awaitIdle(t)
 	r.listedBySettled(t, id)
 	if _, err := r.Resume(t.Context(), id, ResumeOptions{}); err != nil {

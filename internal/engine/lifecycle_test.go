@@ -121,7 +121,11 @@ func TestLifeCycle(t *testing.T) {
 func TestPauseInMidCampaign(t *testing.T) {
 	t.Parallel()
 	const recipients = (chunksPerCampaign + 2) * chunkRecipients // more than one task takes
-	r := newRig(t, rigOptions{shared: true, config: func(c *Config) { c.Caps.Rate = 1200 }})
+	goOn := make(chan struct{})
+	r := newRig(t, rigOptions{
+		shared: true, relay: smtptest.Config{Hook: holdBehind(recipients/2, goOn)},
+		config: func(c *Config) { c.Caps.Rate = 1200 },
+	})
 	cfg := r.cfg
 	cfg.Owner = "the second task"
 	second := newTask(t, r.store, cfg)
@@ -135,12 +139,12 @@ func TestPauseInMidCampaign(t *testing.T) {
 	if got, err := r.Pause(t.Context(), id); err != nil || got.Campaign.Status != campaign.StatusPaused || got.Campaign.Reason == "" {
 		t.Fatalf("Pause: %+v, %v", got.Campaign, err)
 	}
-	time.Sleep(time.Second) // the promise is about time
-	begun := r.relay.Stats().Commands["MAIL"]
+	close(goOn)
 	r.awaitIdle(t)
+	begun := r.relay.Stats().Commands["MAIL"]
 	time.Sleep(500 * time.Millisecond)
 	if now := r.relay.Stats().Commands["MAIL"]; now != begun || begun >= recipients {
-		t.Errorf("%d of %d messages were begun one second after the pause, and %d later", begun, recipients, now)
+		t.Errorf("%d of %d messages were begun before the campaign was at rest, and %d later", begun, recipients, now)
 	}
 	got, err := r.Report(t.Context(), id)
 	if err != nil || got.Totals.Sent != int64(r.relay.Count()) || got.Totals.Pending() == 0 {
@@ -174,7 +178,11 @@ func awaitMessages(t *testing.T, relay *smtptest.Server, n int) {
 func TestPauseAndResumeAtOnce(t *testing.T) {
 	t.Parallel()
 	const recipients = 1200
-	r := newRig(t, rigOptions{config: func(c *Config) { c.Caps.Rate = 1000 }})
+	goOn := make(chan struct{})
+	r := newRig(t, rigOptions{
+		relay:  smtptest.Config{Hook: holdBehind(900, goOn)},
+		config: func(c *Config) { c.Caps.Rate = 1000 },
+	})
 	runTask(t, r.Engine)
 	r.contacts(t, recipients)
 	id := r.submit(t, letter())
@@ -187,6 +195,7 @@ func TestPauseAndResumeAtOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	close(goOn)
 	r.awaitStatus(t, id, campaign.StatusCompleted)
 	r.mailed(t, recipients, nil)
 }
@@ -194,7 +203,8 @@ func TestPauseAndResumeAtOnce(t *testing.T) {
 func TestCancelLeavesThePendingOnes(t *testing.T) {
 	t.Parallel()
 	const recipients = 1000
-	r := newRig(t, rigOptions{config: func(c *Config) { c.Caps.Rate = 300 }})
+	goOn := make(chan struct{})
+	r := newRig(t, rigOptions{relay: smtptest.Config{Hook: holdBehind(300, goOn)}})
 	runTask(t, r.Engine)
 	r.contacts(t, recipients)
 	id := r.submit(t, letter())
@@ -202,6 +212,7 @@ func TestCancelLeavesThePendingOnes(t *testing.T) {
 	if _, err := r.Cancel(t.Context(), id); err != nil {
 		t.Fatal(err)
 	}
+	close(goOn)
 	r.awaitIdle(t)
 	got, err := r.Report(t.Context(), id)
 	if err != nil || got.Campaign.Status != campaign.StatusCancelled || got.Campaign.FinishedAt.IsZero() {

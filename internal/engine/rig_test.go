@@ -23,7 +23,7 @@ import (
 )
 
 // patience is how long a test waits for what must happen before it fails.
-const patience = time.Minute
+const patience = 3 * time.Minute
 
 // rig is an engine on the embedded store, with a relay of its own as the
 // default one.
@@ -51,6 +51,17 @@ type clock struct{ ahead atomic.Int64 }
 func (c *clock) now() time.Time { return time.Now().UTC().Add(time.Duration(c.ahead.Load())) }
 
 func (c *clock) advance(d time.Duration) { c.ahead.Add(int64(d)) }
+
+// toNoon moves on to the next noon in UTC, for tests that must not run into
+// another day.
+func (c *clock) toNoon() {
+	now := c.now()
+	noon := now.Truncate(24 * time.Hour).Add(12 * time.Hour)
+	if noon.Before(now) {
+		noon = noon.Add(24 * time.Hour)
+	}
+	c.advance(noon.Sub(now))
+}
 
 // newRig makes an engine that does nothing until it is run.
 func newRig(t *testing.T, o rigOptions) *rig {
@@ -129,6 +140,19 @@ func runTask(t *testing.T, e *Engine) (stop func()) {
 	})
 	t.Cleanup(stop)
 	return stop
+}
+
+// holdBehind lets a relay answer the first n MAIL, and those behind them when
+// the channel is closed: however slow the test is, no campaign of more
+// recipients is over before.
+func holdBehind(n int64, goOn <-chan struct{}) smtptest.Hook {
+	var begun atomic.Int64
+	return func(e smtptest.Event) smtptest.Action {
+		if e.Stage != smtptest.StageMail || begun.Add(1) <= n {
+			return smtptest.Action{}
+		}
+		return smtptest.Action{}.After(goOn)
+	}
 }
 
 func address(i int) string { return "r" + strconv.Itoa(i) + "@example.org" }
@@ -225,16 +249,16 @@ func (r *rig) awaitLease(t *testing.T, key store.LeaseKey, wanted func(store.Lea
 }
 
 // steal takes a lease that is held, for an owner who does nothing with it.
-func (r *rig) steal(t *testing.T, key store.LeaseKey) {
+func (r *rig) steal(t *testing.T, key store.LeaseKey) store.Lease {
 	t.Helper()
 	for {
 		seen, err := r.store.GetLease(t.Context(), key)
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = r.store.AcquireLease(t.Context(), seen, "a thief")
+		stolen, err := r.store.AcquireLease(t.Context(), seen, "a thief")
 		if err == nil {
-			return
+			return stolen
 		}
 		if campaign.CodeOf(err) != campaign.CodeConflict { // renewed in between
 			t.Fatal(err)
@@ -307,6 +331,7 @@ type storeStub struct {
 	reopen     func(number int) error
 	transition func(store.Transition) error
 	totals     func()
+	notice     func(text string)
 }
 
 func (s *storeStub) ReopenChunk(ctx context.Context, control store.Lease, dueAt time.Time) (store.Lease, error) {
@@ -332,6 +357,13 @@ func (s *storeStub) Totals(ctx context.Context, id string) (campaign.Totals, err
 		s.totals()
 	}
 	return s.Store.Totals(ctx, id)
+}
+
+func (s *storeStub) SetNotice(ctx context.Context, id, notice string, at time.Time) error {
+	if s.notice != nil {
+		s.notice(notice)
+	}
+	return s.Store.SetNotice(ctx, id, notice, at)
 }
 
 func errUnavailable() error {

@@ -152,10 +152,12 @@ func TestOnlyALoneSessionTakesAThird(t *testing.T) {
 			k := start(t, setting{connections: connections, relay: smtptest.Config{Hook: slow}})
 			g := k.Join("c")
 			defer g.Leave()
-			k.send(t, g, "before", 100)
-			if n := k.relay.Stats().InUse; n != connections {
-				t.Fatalf("%d sessions", n)
-			}
+			eventually(t, "all sessions stand", func() bool {
+				k.send(t, g, "before", 50)
+				k.rest(t)
+				_, standing, _ := k.state()
+				return standing == connections
+			})
 			l := newList("l", 200)
 			var inHand atomic.Int64
 			l.onTake = func() {
@@ -191,13 +193,8 @@ func TestADigestIsItsMessages(t *testing.T) {
 	g := k.Join("c")
 	defer g.Leave()
 	l := newList("l", 40)
-	l.again = true
+	l.putBackTo(g)
 	l.firstName = func(i int) string { return fmt.Sprint("Ada", i) }
-	l.onDone = func(o Outcome) {
-		if o.Err != nil {
-			g.Wake()
-		}
-	}
 	defer g.Attach(l)()
 	l.wait(t)
 	taken := map[string][]byte{}

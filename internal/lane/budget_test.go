@@ -17,12 +17,7 @@ func TestTasksShareTheConnections(t *testing.T) {
 	g := first.Join("c")
 	defer g.Leave()
 	mine := newList("mine", 2000)
-	mine.again = true
-	mine.onDone = func(o Outcome) {
-		if o.Err != nil {
-			g.Wake()
-		}
-	}
+	mine.putBackTo(g)
 	defer g.Attach(mine)()
 	eventually(t, "the first task has all connections", func() bool { return first.relay.Stats().InUse == 4 })
 
@@ -31,6 +26,7 @@ func TestTasksShareTheConnections(t *testing.T) {
 	other := second.Join("c")
 	defer other.Leave()
 	theirs := newList("theirs", 200)
+	theirs.putBackTo(other)
 	defer other.Attach(theirs)()
 	theirs.wait(t)
 	mine.wait(t)
@@ -69,12 +65,7 @@ func TestARevokedPermitIsGivenBackBehindTheMessage(t *testing.T) {
 	first.send(t, g, "before", 2)
 	first.relay.SetHook(smtptest.Chain(smtptest.OnConn(1, atDot), smtptest.OnConn(2, atDot)))
 	l := newList("l", 20)
-	l.again = true
-	l.onDone = func(o Outcome) {
-		if o.Err != nil {
-			g.Wake()
-		}
-	}
+	l.putBackTo(g)
 	defer g.Attach(l)()
 	eventually(t, "messages are under way", func() bool { return first.relay.Stats().Transactions == 2 })
 
@@ -83,6 +74,7 @@ func TestARevokedPermitIsGivenBackBehindTheMessage(t *testing.T) {
 	other := second.Join("c")
 	defer other.Leave()
 	theirs := newList("theirs", 20)
+	theirs.putBackTo(other)
 	defer other.Attach(theirs)()
 	eventually(t, "a permit is revoked", func() bool { return first.share.Stats().Connections == 1 })
 	if st := first.relay.Stats(); st.Opened != 2 || st.Transactions != 2 {

@@ -22,6 +22,9 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// forever is how long a test waits for what must happen before it fails.
+const forever = 2 * time.Minute
+
 // cells is the store of budgets.
 type cells struct {
 	mu    sync.Mutex
@@ -90,7 +93,10 @@ func (k *kit) open(t testing.TB, s setting) {
 		t.Fatal(err)
 	}
 	cfg := Config{
-		Session:    mailer.Options{Rules: rules, LocalName: "client.test", RootCAs: k.relay.RootCAs()},
+		Session: mailer.Options{
+			Rules: rules, LocalName: "client.test", RootCAs: k.relay.RootCAs(),
+			Timeouts: mailer.Timeouts{Quit: forever}, // the relay's counts are right behind it
+		},
 		Now:        time.Now,
 		Caps:       budget.Caps{Connections: s.connections},
 		Registerer: prometheus.NewRegistry(),
@@ -151,6 +157,16 @@ func newList(name string, n int) *list {
 		l.open = append(l.open, n-1-i)
 	}
 	return l
+}
+
+// putBackTo has what was not sent put back, as a chunk does for its group.
+func (l *list) putBackTo(g *Group) {
+	l.again = true
+	l.onDone = func(o Outcome) {
+		if o.Err != nil {
+			g.Wake()
+		}
+	}
 }
 
 func (l *list) address(i int) string { return fmt.Sprintf("%s-%d@rcpt.test", l.name, i) }
@@ -308,7 +324,7 @@ func waitFor(t testing.TB, c <-chan struct{}, what string) {
 	t.Helper()
 	select {
 	case <-c:
-	case <-time.After(30 * time.Second):
+	case <-time.After(forever):
 		t.Fatal("no " + what)
 	}
 }
@@ -316,7 +332,7 @@ func waitFor(t testing.TB, c <-chan struct{}, what string) {
 // eventually polls what no channel tells of.
 func eventually(t testing.TB, what string, is func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(forever)
 	for !is() {
 		if time.Now().After(deadline) {
 			t.Fatal("never: " + what)

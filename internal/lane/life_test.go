@@ -124,8 +124,15 @@ func TestAnEnvelopeAheadIsDroppedWithItsLease(t *testing.T) {
 	k.send(t, g, "before", 1)
 	lost := errors.New("the lease is lost")
 	var isLost atomic.Bool
-	answer := make(chan struct{})
-	k.relay.SetHook(smtptest.Times(1, smtptest.At(smtptest.StageDot, smtptest.Action{}.After(answer))))
+	atDot, answer := make(chan struct{}), make(chan struct{})
+	reached := sync.OnceFunc(func() { close(atDot) })
+	k.relay.SetHook(smtptest.Times(1, func(e smtptest.Event) smtptest.Action {
+		if e.Stage != smtptest.StageDot {
+			return smtptest.Action{}
+		}
+		reached()
+		return smtptest.Action{}.After(answer)
+	}))
 	l := newList("l", 2)
 	l.mayCommit = func() error {
 		if isLost.Load() {
@@ -135,9 +142,8 @@ func TestAnEnvelopeAheadIsDroppedWithItsLease(t *testing.T) {
 	}
 	defer g.Attach(l)()
 	// Hand and ahead: with the relay's answer outstanding, both are taken.
-	eventually(t, "a message is under way and one ahead", func() bool {
-		return k.relay.Stats().Transactions == 1 && l.underWay() == 2
-	})
+	waitFor(t, atDot, "final dot")
+	eventually(t, "a message is under way and one ahead", func() bool { return l.underWay() == 2 })
 	isLost.Store(true)
 	close(answer)
 	l.wait(t)

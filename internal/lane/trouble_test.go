@@ -2,6 +2,7 @@ package lane
 
 import (
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -12,9 +13,22 @@ import (
 
 func TestOneProbeAtATimeUntilTheRelayWorks(t *testing.T) {
 	t.Parallel()
-	k := start(t, setting{connections: 8, relay: smtptest.Config{
-		Hook: smtptest.Times(1, smtptest.At(smtptest.StageMail, smtptest.Reply("451 4.3.0 out of order"))),
-	}})
+	var mails atomic.Int64
+	second, looked := make(chan time.Time, 1), make(chan struct{})
+	k := start(t, setting{connections: 8, relay: smtptest.Config{Hook: func(e smtptest.Event) smtptest.Action {
+		if e.Stage != smtptest.StageMail {
+			return smtptest.Action{}
+		}
+		switch mails.Add(1) {
+		case 1:
+			return smtptest.Reply("451 4.3.0 out of order")
+		case 2: // the next probe
+			second <- time.Now()
+			return smtptest.Action{}.After(looked)
+		default:
+			return smtptest.Action{}
+		}
+	}}})
 	if tr := k.Trouble(); tr.Known || tr.Text != "" || !tr.Since.IsZero() {
 		t.Errorf("before anything was sent: %+v", tr)
 	}
@@ -33,9 +47,10 @@ func TestOneProbeAtATimeUntilTheRelayWorks(t *testing.T) {
 	if !tr.Known || !strings.Contains(tr.Text, "451 4.3.0") || tr.Since.Before(began) || tr.NextProbe < gateMin/2 || tr.Parked {
 		t.Errorf("after the first probe: %+v", tr)
 	}
+	close(looked)
 	l.wait(t)
 	l.balanced(t)
-	if waited := time.Since(began); waited < gateMin*3/4 {
+	if waited := (<-second).Sub(began); waited < gateMin*3/4 {
 		t.Errorf("the second probe came after %v", waited)
 	}
 	if n := l.count(isSent); n != 29 {
@@ -82,7 +97,9 @@ func TestTheLimitIsHalvedWhenTheRelayHasTooMuchToDo(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			k := start(t, setting{connections: 8, change: func(c *Config, _ *mailer.Relay) {
-				c.Session.Timeouts.Longest = 2 * time.Second
+				if name == "silence at RCPT" {
+					c.Session.Timeouts.Longest = 5 * time.Second
+				}
 			}})
 			g := k.Join("c")
 			defer g.Leave()
@@ -110,7 +127,19 @@ func TestTheLimitIsHalvedWhenTheRelayHasTooMuchToDo(t *testing.T) {
 
 func TestOneConnectionTooManyIsNoTrouble(t *testing.T) {
 	t.Parallel()
-	k := start(t, setting{connections: 8, relay: smtptest.Config{MaxConnections: 3}})
+	// From some messages on, the relay answers none until it has refused a connection.
+	var dots atomic.Int64
+	refused := make(chan struct{})
+	refusing := sync.OnceFunc(func() { close(refused) })
+	k := start(t, setting{connections: 8, relay: smtptest.Config{MaxConnections: 3, Hook: func(e smtptest.Event) smtptest.Action {
+		if e.Stage == smtptest.StageGreeting && e.Conn > 3 {
+			refusing()
+		}
+		if e.Stage == smtptest.StageDot && dots.Add(1) > 20 {
+			return smtptest.Action{}.After(refused)
+		}
+		return smtptest.Action{}
+	}}})
 	g := k.Join("c")
 	defer g.Leave()
 	var closed atomic.Bool
@@ -132,9 +161,14 @@ func TestOneConnectionTooManyIsNoTrouble(t *testing.T) {
 
 func TestAConnectionThatDoesNotOpenIsTheRelaysTrouble(t *testing.T) {
 	t.Parallel()
-	k := start(t, setting{connections: 4, relay: smtptest.Config{
-		Hook: smtptest.At(smtptest.StageGreeting, smtptest.Reply("421 4.3.2 not now").ThenClose()),
-	}})
+	opened := make(chan time.Time, 100)
+	k := start(t, setting{connections: 4, relay: smtptest.Config{Hook: func(e smtptest.Event) smtptest.Action {
+		if e.Stage != smtptest.StageGreeting {
+			return smtptest.Action{}
+		}
+		opened <- time.Now()
+		return smtptest.Reply("421 4.3.2 not now").ThenClose()
+	}}})
 	g := k.Join("c")
 	defer g.Leave()
 	l := newList("l", 10)
@@ -149,8 +183,9 @@ func TestAConnectionThatDoesNotOpenIsTheRelaysTrouble(t *testing.T) {
 	if tr.Text == "" || tr.Since.IsZero() || !tr.Known {
 		t.Errorf("trouble %+v", tr)
 	}
-	if n := k.relay.Stats().Opened; n != 1 {
-		t.Errorf("%d connections for one probe", n)
+	first, second := <-opened, <-opened
+	if waited := second.Sub(first); waited < gateMin*3/4 {
+		t.Errorf("the second connection came %v behind that of the first probe", waited)
 	}
 }
 
@@ -163,8 +198,21 @@ func TestConnectionsLostOneAfterAnotherAreTheRelaysTrouble(t *testing.T) {
 	k.relay.SetHook(smtptest.At(smtptest.StageContent, smtptest.Close()))
 	l := newList("l", 100)
 	defer g.Attach(l)()
-	eventually(t, "the gate is closed", func() bool { return k.Trouble().Text != "" })
-	lost := l.count(func(o Outcome) bool { return !isNotStarted(o) })
+	failures := func() int {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		return k.gate.failures
+	}
+	lost := 0
+	eventually(t, "the gate is closed, and all that was under way is lost", func() bool {
+		closings := failures()
+		probes := closings - 1 // each has lost one more
+		lost = l.count(func(o Outcome) bool { return !isNotStarted(o) }) - probes
+		return closings > 0 && l.underWay() == 0 && failures() == closings
+	})
+	if k.Trouble().Text == "" {
+		t.Error("the relay is not in trouble")
+	}
 	if least := maxLosses*2 + 1; lost < least || lost > least+2 {
 		t.Errorf("the gate closed after %d losses, want about %d", lost, least)
 	}
@@ -201,7 +249,7 @@ func TestARefusedSenderStopsItsGroupAtOnceAndNoOther(t *testing.T) {
 	}
 	defer bad.Attach(refused)()
 	k.send(t, good, "after", 300)
-	eventually(t, "the refusal is told", over.Load)
+	eventually(t, "the refusal is told, and nothing is under way", func() bool { return over.Load() && refused.underWay() == 0 })
 	refused.balanced(t)
 	campaigns := refused.count(func(o Outcome) bool { return !isNotStarted(o) })
 	if campaigns < 1 || campaigns > 8 || refused.count(isSent) > 0 {

@@ -75,9 +75,13 @@ func files(t *testing.T, a authored) config.TLS {
 	return f
 }
 
+// write changes a file at once: nobody reads half of it.
 func write(t *testing.T, file string, content []byte) {
 	t.Helper()
-	if err := os.WriteFile(file, content, 0o600); err != nil {
+	if err := os.WriteFile(file+".new", content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(file+".new", file); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -208,7 +212,7 @@ func TestReload(t *testing.T) {
 
 func eventually(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(time.Minute)
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for !is() {

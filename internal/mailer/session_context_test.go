@@ -144,7 +144,7 @@ func TestAliveWithAnEnvelopeAhead(t *testing.T) {
 
 func TestObserver(t *testing.T) {
 	t.Parallel()
-	relay, to, opts := guardedRelay(t, smtptest.Config{Hook: smtptest.RefuseRecipient("gone@b.test")})
+	_, to, opts := guardedRelay(t, smtptest.Config{Hook: smtptest.RefuseRecipient("gone@b.test")})
 	seen := &recorder{replies: map[Stage]int{}}
 	opts.Observer = seen
 	s, err := attempt(t.Context(), to, opts)
@@ -163,7 +163,7 @@ func TestObserver(t *testing.T) {
 	if _, err := Dial(t.Context(), to, opts); err == nil {
 		t.Error("authenticated")
 	}
-	relay.Close()
+	to.Port, opts.Rules = 1, mustRules(t, []int{1}, "127.0.0.1") // where nobody listens
 	if _, err := Dial(t.Context(), to, opts); err == nil {
 		t.Error("dialled")
 	}

@@ -144,7 +144,7 @@ func FuzzSession(f *testing.F) {
 		results := converse(t, s, drops)
 		s.Close()
 		done.Wait()
-		if took := time.Since(start); took > 4*time.Second {
+		if took := time.Since(start); took > 30*time.Second {
 			t.Errorf("it took %s", took)
 		}
 		for i, err := range results {

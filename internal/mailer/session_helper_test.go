@@ -19,6 +19,9 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// forever is how long a test waits for what must happen before it fails.
+const forever = 2 * time.Minute
+
 func startRelay(t testing.TB, cfg smtptest.Config) *smtptest.Server {
 	t.Helper()
 	s, err := smtptest.Start(cfg)
@@ -123,7 +126,7 @@ func waitFor(t testing.TB, c <-chan struct{}, what string) {
 	t.Helper()
 	select {
 	case <-c:
-	case <-time.After(10 * time.Second):
+	case <-time.After(forever):
 		t.Fatal("no " + what)
 	}
 }
@@ -186,7 +189,7 @@ func scripted(t testing.TB, answer func(got string) (octets string, more bool)) 
 
 func play(conn net.Conn, answer func(string) (string, bool)) {
 	defer func() { _ = conn.Close() }()
-	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(forever))
 	_, _ = io.WriteString(conn, "220 scripted.test\r\n")
 	buf := make([]byte, 64<<10)
 	for more := true; more; {
@@ -223,7 +226,7 @@ func waitUntil(t testing.TB, what func() bool) {
 	t.Helper()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
-	for end := time.Now().Add(10 * time.Second); !what(); <-tick.C {
+	for end := time.Now().Add(forever); !what(); <-tick.C {
 		if time.Now().After(end) {
 			t.Fatal("it did not come to pass")
 		}

@@ -96,13 +96,13 @@ func TestRepliesTooFew(t *testing.T) {
 			t.Parallel()
 			relay := scripted(t, muteRelay(c.at, c.after))
 			s := dialScripted(t, relay)
-			s.timeouts.Data = 300 * time.Millisecond
 			all := mails(3)
 			for i := range c.after {
 				if _, err := s.Send(t.Context(), all[i], all[i+1]); err != nil {
 					t.Fatal(err)
 				}
 			}
+			s.timeouts.Data = 300 * time.Millisecond // the relay may take its time for what it answers
 			_, err := s.Send(t.Context(), all[c.after], all[c.after+1])
 			expectError(t, err, c.want)
 			if s.Usable() {

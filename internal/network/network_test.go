@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -167,14 +166,16 @@ func TestCloseEndsWhatIsMeasured(t *testing.T) {
 	m.Latest() // starts nothing any more: goleak sees
 }
 
-func closedPort(t *testing.T) string {
+// vacant is an address at which nobody listens, nor does by chance until the
+// test ends.
+func vacant(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	addr, release, err := smtptest.Vacant()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Cleanup(release)
+	return addr
 }
 
 func TestInternet(t *testing.T) {
@@ -183,7 +184,7 @@ func TestInternet(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	there := strings.TrimPrefix(serve(t, http.NotFound), "http://")
-	for target, want := range map[string]bool{there: true, closedPort(t): false} {
+	for target, want := range map[string]bool{there: true, vacant(t): false} {
 		got := start(t, func(c *Config) { c.InternetProbe = target }).Measure(t.Context()).Internet
 		if *got.Reachable != want || *got.Target != target || (got.Milliseconds != nil) != want || (got.Reason == nil) != want {
 			t.Errorf("%+v", got)
@@ -253,7 +254,7 @@ func withRelay(t *testing.T, relay *smtptest.Server) func(*Config) {
 
 func startRelay(t *testing.T) *smtptest.Server {
 	t.Helper()
-	relay, err := smtptest.Start(smtptest.Config{TLS: smtptest.StartTLS, Users: map[string]string{"postern": "other"}})
+	relay, err := smtptest.Start(smtptest.Config{Addr: vacant(t), TLS: smtptest.StartTLS, Users: map[string]string{"postern": "other"}})
 	if err != nil {
 		t.Fatal(err)
 	}

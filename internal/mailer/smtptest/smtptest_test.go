@@ -43,7 +43,7 @@ func dial(t *testing.T, s *smtptest.Server) *talk {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = nc.Close() })
-	_ = nc.SetDeadline(time.Now().Add(10 * time.Second))
+	_ = nc.SetDeadline(time.Now().Add(time.Minute))
 	return &talk{Conn: nc, t: t, r: bufio.NewReader(nc)}
 }
 

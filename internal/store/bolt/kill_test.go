@@ -128,7 +128,7 @@ func killVictim(t *testing.T, dir string) map[int]acknowledged {
 	if err := victim.Start(); err != nil {
 		t.Fatal(err)
 	}
-	last, count := map[int]acknowledged{}, 0
+	last, count, killed := map[int]acknowledged{}, 0, false
 	for lines := bufio.NewScanner(out); lines.Scan(); count++ {
 		var a acknowledged
 		if _, err := fmt.Sscanf(lines.Text()+"\n", acknowledgedFormat, &a.campaign, &a.number, &a.version, &a.rows); err != nil {
@@ -138,7 +138,8 @@ func killVictim(t *testing.T, dir string) map[int]acknowledged {
 		if count == killAfter/2 {
 			mustNotOpen(t, dir, "in use by another process")
 		}
-		if count == killAfter {
+		if !killed && count >= killAfter && len(last) == victimChunks {
+			killed = true
 			if err := victim.Process.Kill(); err != nil {
 				t.Fatal(err)
 			}

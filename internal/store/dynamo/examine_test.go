@@ -2,7 +2,6 @@ package dynamo
 
 import (
 	"encoding/json"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -84,12 +83,7 @@ func TestExamineWithoutTables(t *testing.T) {
 
 func TestExamineWithoutServer(t *testing.T) {
 	t.Parallel()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = l.Close()
-	s, trials := examined(t, Config{Endpoint: "http://" + l.Addr().String()})
+	s, trials := examined(t, Config{Endpoint: closedAddress})
 	if found := faults(trials); s != nil || len(found) != 1 || found["network"] != store.FaultUnreachable {
 		t.Errorf("%+v", trials)
 	}

@@ -1,7 +1,9 @@
 package dynamo
 
 import (
+	"net/http"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
@@ -19,12 +21,29 @@ func open(t testing.TB, change func(*Config)) *Store {
 	if change != nil {
 		change(&c)
 	}
+	if c.Client == nil {
+		c.Client = patient(t, c)
+	}
 	s, err := Open(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.Close() })
 	return s
+}
+
+// patient gives a client that waits longer for an answer than a task does:
+// DynamoDB Local shares the machine with the tests, and some of them count
+// requests.
+func patient(t testing.TB, c Config) *dynamodb.Client {
+	t.Helper()
+	client, closeIdle, err := newClient(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(closeIdle)
+	client.Options().HTTPClient.(*http.Client).Timeout = time.Minute
+	return client
 }
 
 func TestContract(t *testing.T) {

@@ -17,12 +17,7 @@ import (
 // bare gives a client of the test's DynamoDB Local.
 func bare(t *testing.T) *dynamodb.Client {
 	t.Helper()
-	client, closeIdle, err := newClient(t.Context(), Config{Endpoint: dynamotest.Endpoint(t)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(closeIdle)
-	return client
+	return patient(t, Config{Endpoint: dynamotest.Endpoint(t)})
 }
 
 func TestMissingTables(t *testing.T) {

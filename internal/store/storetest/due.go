@@ -19,7 +19,7 @@ func dueTests() []test {
 }
 
 const (
-	duePatience = time.Minute
+	duePatience = 3 * time.Minute
 	duePause    = 20 * time.Millisecond
 	dueLimit    = 10_000
 )
