@@ -61,7 +61,7 @@ func (c *course) violated(format string, args ...any) {
 // a hundred and fifty recipients and there are many.
 func (c *course) letter() client.Campaign {
 	l := client.Campaign{
-		From: c.from, Subject: "Hello {{first_name}}", Body: "<p>Hello {{first_name}}</p><!-- {{filler}} -->",
+		From: c.from, Subject: "Hello {{first_name}}", Body: "<p title=\"{{filler}}\">Hello {{first_name}}</p>",
 		Delivery: c.promise,
 	}
 	if c.people < c.f.people {

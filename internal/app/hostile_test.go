@@ -57,7 +57,7 @@ func hostileGroups() []hostileGroup {
 		{"Addresses", plainTarget, addressRows()},
 		{"Headers of a message", plainTarget, headerRows()},
 		{"Contacts", plainTarget, contactRows()},
-		{"Templates and what is filled in", plainTarget, templateRows()},
+		{"Templates and what is filled in", plainTarget, slices.Concat(templateRows(), fieldRows())},
 		{"Bodies and sizes", plainTarget, bodyRows()},
 		{"Attachments", plainTarget, attachmentRows()},
 		{"Campaigns and their course", plainTarget, courseRows()},
@@ -124,7 +124,7 @@ func (row hostile) check(t *testing.T, got outcome) {
 }
 
 var cell = sync.OnceValue(func() *strings.Replacer {
-	return strings.NewReplacer("|", `\|`, "\n", " ", "<", "&lt;", "{{", "{&#123;", "*", `\*`, "_", `\_`, "`", "\\`")
+	return strings.NewReplacer("|", `\|`, "\n", " ", "&", "&amp;", "<", "&lt;", "{{", "{&#123;", "*", `\*`, "_", `\_`, "`", "\\`")
 })
 
 func writePage(groups []hostileGroup, answers [][]string) string {

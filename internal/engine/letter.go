@@ -146,7 +146,8 @@ func (e *Engine) loadText(ctx context.Context, c campaign.Campaign) (mailer.Cont
 		From: c.Letter.From, ReplyTo: head.ReplyTo, Attachments: head.attachments(),
 		// The same in all messages, retries included, and as late as possible:
 		// a scheduled letter is not dated when it was handed in.
-		Date: c.StartedAt,
+		Date:     c.StartedAt,
+		Accepted: true,
 	}, err
 }
 

@@ -21,23 +21,9 @@ type bodyEncoder struct {
 	col int
 }
 
-// htmlEscapes are what markup characters become within HTML.
-var htmlEscapes = [256]string{'&': "&amp;", '<': "&lt;", '>': "&gt;", '"': "&#34;", '\'': "&#39;"}
-
 // text writes s. CRLF, CR and LF all become CRLF.
 func (e *bodyEncoder) text(s string) {
 	for i := 0; i < len(s); i++ {
-		i = e.octet(s, i)
-	}
-}
-
-// markup writes s as text within HTML.
-func (e *bodyEncoder) markup(s string) {
-	for i := 0; i < len(s); i++ {
-		if escape := htmlEscapes[s[i]]; escape != "" {
-			e.text(escape)
-			continue
-		}
 		i = e.octet(s, i)
 	}
 }

@@ -22,7 +22,9 @@ const (
 // {{field}} and {{field | default: "text"}} for any field of a contact, and
 // {{email}}. A field that a contact does not have or that is empty renders the
 // default, or nothing. Values and defaults are escaped in the HTML and never
-// expanded again; an attribute that holds a placeholder should be in quotes.
+// expanded again. How, follows from where a placeholder stands: in text, in an
+// attribute, in a URL, which a field can begin with http, https, mailto, tel and
+// cid only; anywhere else, as in scripts, styles, comments and names, it is a fault.
 type Content struct {
 	Subject     string // at most 2,000 octets
 	HTML        string // at most 1 MiB and 1,000 placeholders
@@ -31,6 +33,9 @@ type Content struct {
 	Attachments []Attachment
 	// Date is the letter's, the same for every message and every attempt.
 	Date time.Time
+	// Accepted: the letter was accepted earlier, perhaps by a version that
+	// knew no faults of place. A field at such a place is escaped as text.
+	Accepted bool
 }
 
 // Letter is compiled content: the octets that all messages share, and between
@@ -110,6 +115,11 @@ func (c Content) check() (d draft, faults []campaign.Fault) {
 		fault("subject", rule)
 	}
 	d.html, rules = htmlSyntax.parse(c.HTML)
+	if len(rules) == 0 {
+		if rules = d.html.place(c.HTML); c.Accepted {
+			rules = nil
+		}
+	}
 	for _, rule := range rules {
 		fault("body", rule)
 	}

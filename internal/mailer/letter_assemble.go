@@ -30,8 +30,9 @@ type piece struct {
 	// column is the one behind fixed octets, for a value that follows.
 	column  int
 	value   value
-	markup  bool // the value stands within HTML
-	join    bool // text follows the value and was encoded from column 0
+	markup  bool  // the value stands within HTML,
+	place   place // there
+	join    bool  // text follows the value and was encoded from column 0
 	subject []value
 }
 
@@ -125,7 +126,7 @@ func (a *assembly) body(t template, markup bool) {
 		}
 		// A line break at the start of the text goes to column 0 by itself.
 		join := i+1 < len(t) && t[i+1].field == "" && t[i+1].literal[0] != '\n'
-		a.personal(piece{kind: pieceValue, value: a.value(s), markup: markup, join: join})
+		a.personal(piece{kind: pieceValue, value: a.value(s), markup: markup, place: s.place, join: join})
 	}
 }
 

@@ -1,7 +1,6 @@
 package mailer
 
 import (
-	"html"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -24,7 +23,7 @@ func FuzzRender(f *testing.F) {
 	c.HTML = ".{{first_name}}\n.{{company}}<a href=\"{{company}}\">{{last_name}}</a>{{company | default: \".\"}}{{email}} \n. {{company}}"
 	c.Attachments = []Attachment{{Filename: "ä.txt", Data: []byte("..\r\n.")}}
 	l := mustCompile(f, c)
-	parsed, _ := htmlSyntax.parse(c.HTML)
+	parsed := placed(f, c.HTML)
 	var m Message
 	f.Fuzz(func(t *testing.T, address, first, last, company string) {
 		fields := map[string]string{"first_name": first, "last_name": last, "company": company, "email": address}
@@ -46,7 +45,7 @@ func FuzzRender(f *testing.F) {
 		header, _, _ := strings.Cut(raw, "\r\n\r\n")
 		checkFieldNames(t, header)
 		text, markup := bodies(t, raw)
-		if want := expand(parsed, fields, html.EscapeString); markup != want {
+		if want := expandHTML(parsed, fields); markup != want {
 			t.Errorf("HTML is %q, want %q", markup, want)
 		}
 		if want := expand(parsed.plainText(), fields, asIs); text != want {

@@ -172,7 +172,7 @@ func (w *renderer) value(p *piece) error {
 	}
 	before := len(w.enc.out)
 	if p.markup {
-		w.enc.markup(text)
+		w.enc.markup(text, p.place)
 	} else {
 		w.enc.text(text)
 	}

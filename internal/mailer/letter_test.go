@@ -223,7 +223,7 @@ func TestRenderBodies(t *testing.T) {
 		{"NUL", "a\x00{{x}}", "\x00", "a\x00\x00"},
 		{"long lines", "<p>" + long + "{{x}}" + long + "</p>", long, "<p>" + long + long + long + "</p>"},
 		{"long words", strings.Repeat("x", 5000) + "{{x}}{{x}}", strings.Repeat("ü", 999), strings.Repeat("x", 5000) + strings.Repeat("ü", 1998)},
-		{"starts and ends with a placeholder", "{{x}} \n<{{x}}", " v ", " v  \r\n< v "},
+		{"starts and ends with a placeholder", "{{x}} \n&lt;{{x}}", " v ", " v  \r\n&lt; v "},
 		{"empty value", "a {{x}} b{{x}}", "", "a  b"},
 		{"default", `{{x | default: "<3"}}`, "", "&lt;3"},
 		{"the email", "{{email}}", "", "a@example.com"},

@@ -50,6 +50,7 @@ func newMarks(t template) *marks {
 // of gives the word for a placeholder: the same one for the same placeholder,
 // so that a link whose text is its own address is recognised.
 func (m *marks) of(s span) string {
+	s.place = place{}
 	word, known := m.words[s]
 	if !known {
 		word = m.prefix + strconv.Itoa(len(m.spans)) + "x"

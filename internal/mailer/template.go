@@ -30,6 +30,7 @@ type span struct {
 	literal  string
 	field    string // "" for literal text
 	fallback string
+	place    place // where in HTML it stands
 }
 
 // template is a parsed template. Its literal text has LF line breaks.
@@ -186,10 +187,15 @@ func readDefault(filter string) (text, rule string) {
 }
 
 func (p *parser) fault(at int, format string, args ...any) {
-	before := p.source[:at]
+	p.rules = append(p.rules, fmt.Sprintf(format, args...)+position(p.source, at))
+}
+
+// position says where in the source an octet is.
+func position(source string, at int) string {
+	before := source[:at]
 	line := strings.Count(before, "\n") + 1
 	column := utf8.RuneCountInString(before[strings.LastIndexByte(before, '\n')+1:]) + 1
-	p.rules = append(p.rules, fmt.Sprintf(format, args...)+fmt.Sprintf(" (line %d, column %d)", line, column))
+	return fmt.Sprintf(" (line %d, column %d)", line, column)
 }
 
 // normalizeBreaks turns CRLF and lone CR into LF.

@@ -1,7 +1,6 @@
 package mailer
 
 import (
-	"html"
 	"reflect"
 	"regexp"
 	"strings"
@@ -137,6 +136,17 @@ func FuzzTemplate(f *testing.F) {
 		}
 		c := aContent()
 		c.Subject, c.HTML = "x", source
+		if rules = parsed.place(source); len(rules) > 0 {
+			for _, r := range rules {
+				if !position.MatchString(r) {
+					t.Fatalf("%q has no position", r)
+				}
+			}
+			if _, err := Compile(c); err == nil {
+				t.Fatalf("%q was not refused", source)
+			}
+			return
+		}
 		l := mustCompile(t, c)
 		fields := map[string]string{"email": "a@example.com"}
 		for _, name := range l.Fields()[2:] {
@@ -145,7 +155,7 @@ func FuzzTemplate(f *testing.F) {
 		gotText, gotHTML := bodies(t, mustRender(t, l, "a@example.com", fields))
 		// enmime drops what it takes for a byte order mark or trailing space
 		// nowhere, so the comparison is exact.
-		if want := expand(parsed, fields, html.EscapeString); gotHTML != want {
+		if want := expandHTML(parsed, fields); gotHTML != want {
 			t.Errorf("HTML is %q, want %q", gotHTML, want)
 		}
 		if want := expand(parsed.plainText(), fields, asIs); gotText != want {
