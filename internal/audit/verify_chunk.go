@@ -106,7 +106,7 @@ func (c *chunk) row(row RowLine) {
 	default:
 		if what := differs(row, r.Result); what != "" {
 			c.log.report.problem(c.line.Chunk, r.link, "the row of recipient %d has another %s than the record", row.Index, what)
-		} else if isBlank(row) && r.Person != (campaign.Person{}) && !c.log.erased[r.Person] {
+		} else if row.Email == "" && r.Person != (campaign.Person{}) && !c.log.erased[r.Person] {
 			c.log.report.problem(c.line.Chunk, r.link, "the row of recipient %d has no address, and no event says that the person was erased", row.Index)
 		}
 		if row.Person == nil && r.Person != (campaign.Person{}) {
@@ -115,7 +115,7 @@ func (c *chunk) row(row RowLine) {
 	}
 }
 
-// isBlank says whether the person was taken out of the row.
+// isBlank says whether all that tells of the person was taken out of the row.
 func isBlank(row RowLine) bool { return row.Email == "" && row.Reply == "" && row.MessageID == "" }
 
 // differs names what a row says otherwise than the record; "" for nothing.

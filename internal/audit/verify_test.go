@@ -176,6 +176,7 @@ func TestVerifyFinds(t *testing.T) {
 		"a row's attempts":         {func(tr *trail) { tr.row(1, 0).Attempts++ }, "chunk 1, link 1: the row of recipient 0 has another number"},
 		"a row's time":             {func(tr *trail) { r := tr.row(1, 0); r.UpdatedAt = r.UpdatedAt.Add(1e6) }, "chunk 1, link 1: the row of recipient 0 has another time"},
 		"another address in a row": {func(tr *trail) { tr.row(1, 2).Person.Digest[0] ^= 1 }, "chunk 1, link 2: the row of recipient 2 has another address"},
+		"an address taken out":     {func(tr *trail) { tr.row(1, 2).Address = "" }, "chunk 1, link 2: the row of recipient 2 has"},
 		"a row taken out":          {func(tr *trail) { tr.rows[2] = tr.rows[2][1:] }, "chunk 2, link 1: the row of recipient 0 is missing"},
 		"a row twice":              {func(tr *trail) { tr.rows[2] = append(tr.rows[2], tr.rows[2][0]) }, "chunk 2, link 1: the row of recipient 0 is there twice"},
 		"a row that no record has": {func(tr *trail) { tr.rows[2] = append(tr.rows[2], delivery(2, 7, sent)) }, "chunk 2: recipient 7 is sent"},
