@@ -158,8 +158,8 @@ func templateRows() []hostile {
 			personal("company", "a\r\n.\r\nMAIL FROM:<x@example.org>", "{{company}}", "=2E"), 202, "", "=2E"},
 		{`a lone CR, dot, CRLF in a contact's field`, personal("company", "a\r.\r\nb", "{{company}}", "=2E"), 202, "", "=2E"},
 		{`a NUL in a contact's field that stands in the body`, personal("company", "a\x00b", "{{company}}", "=00"), 202, "", "a=00b"},
-		{`64 KB of a contact's field 1,000 times: beyond the size of a message`,
-			mails(body{"note": strings.Repeat("x", 60000)}, body{"body": strings.Repeat("{{note}}", 1000)}, line("Subject:")), 202, "", "then failed: letter: the contact's note makes the message longer"},
+		{`64 KB of a contact's field 1,000 times: beyond what fields may fill in`,
+			mails(body{"note": strings.Repeat("x", 60000)}, body{"body": strings.Repeat("{{note}}", 1000)}, line("Subject:")), 202, "", "then failed: letter: the contact's note makes what its fields fill in longer"},
 		{`60 KB of a contact's field in the subject`, mails(body{"note": strings.Repeat("x", 60000)}, body{"subject": "{{note}}"}, line("Subject:")), 202, "", "then failed: letter: the subject is longer than 2000 octets"},
 	}
 }

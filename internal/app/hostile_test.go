@@ -124,7 +124,7 @@ func (row hostile) check(t *testing.T, got outcome) {
 }
 
 var cell = sync.OnceValue(func() *strings.Replacer {
-	return strings.NewReplacer("|", `\|`, "\n", " ", "&", "&amp;", "<", "&lt;", "{{", "{&#123;", "*", `\*`, "_", `\_`, "`", "\\`")
+	return strings.NewReplacer("|", `\|`, "\r\n", " ", "\r", " ", "\n", " ", "&", "&amp;", "<", "&lt;", "{{", "{&#123;", "*", `\*`, "_", `\_`, "`", "\\`")
 })
 
 func writePage(groups []hostileGroup, answers [][]string) string {

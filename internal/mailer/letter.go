@@ -13,9 +13,12 @@ import (
 // Limits of a letter in octets.
 const (
 	maxNameOctets = 1000 // a display name
-	// maxMessageOctets bounds the encoded text and HTML of one message, with
-	// the fields filled in and without attachments.
-	maxMessageOctets = 8 << 20
+	// maxBodyOctets bounds the encoded text and HTML that all messages share.
+	maxBodyOctets = 8 << 20
+	// maxPersonalOctets bounds what a contact's fields make of the encoded text
+	// and HTML of one message. Each connection of a relay has two messages
+	// rendered at most, and no other limit counts this memory.
+	maxPersonalOctets = 2 << 20
 )
 
 // Content is a letter as a campaign has it. Subject and HTML are templates:
@@ -69,8 +72,8 @@ func Compile(c Content) (*Letter, error) {
 		return nil, campaign.Wrap(campaign.CodeInternal, err, "the letter could not be composed")
 	}
 	l := d.assemble(structure)
-	if l.bodyOctets > maxMessageOctets {
-		return nil, campaign.Invalid("body", "must be at most %d octets when encoded", maxMessageOctets)
+	if l.bodyOctets > maxBodyOctets {
+		return nil, campaign.Invalid("body", "must be at most %d octets when encoded", maxBodyOctets)
 	}
 	return l, nil
 }

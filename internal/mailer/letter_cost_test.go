@@ -71,7 +71,7 @@ func TestRenderKeepsNoLargeBuffer(t *testing.T) {
 	c.HTML = "{{x}}"
 	l := mustCompile(t, c)
 	var m Message
-	for _, v := range []string{strings.Repeat("x", 1<<20), "x"} {
+	for _, v := range []string{strings.Repeat("x", maxPersonalOctets/4), "x"} {
 		if err := l.Render(&m, recipientOf(l, "a@example.com", map[string]string{"x": v}), "id@example.com"); err != nil {
 			t.Fatal(err)
 		}

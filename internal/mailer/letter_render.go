@@ -164,7 +164,7 @@ func (w *renderer) of(v value) string {
 // value writes a placeholder of a body.
 func (w *renderer) value(p *piece) error {
 	text := w.of(p.value)
-	if len(text) > maxMessageOctets {
+	if len(text) > maxPersonalOctets {
 		return w.tooLong(p.value)
 	}
 	if !utf8.ValidString(text) {
@@ -179,7 +179,7 @@ func (w *renderer) value(p *piece) error {
 	if p.join {
 		w.enc.join()
 	}
-	if w.octets += len(w.enc.out) - before; w.octets+w.letter.bodyOctets > maxMessageOctets {
+	if w.octets += len(w.enc.out) - before; w.octets > maxPersonalOctets {
 		return w.tooLong(p.value)
 	}
 	return nil
@@ -236,7 +236,7 @@ func (w *renderer) subject(values []value) error {
 }
 
 func (w *renderer) tooLong(v value) error {
-	return w.refuse(v, fmt.Sprintf("makes the message longer than %d octets", maxMessageOctets))
+	return w.refuse(v, fmt.Sprintf("makes what its fields fill in longer than %d octets", maxPersonalOctets))
 }
 
 // refuse is the failure of a recipient whose field breaks a rule.

@@ -257,8 +257,8 @@ func TestRenderRefuses(t *testing.T) {
 		{"a@example.com", "company", "a\u2028b", "letter: the contact's company must not have the control character U+2028"},
 		{"a@example.com", "company", strings.Repeat("x", 2000), "letter: the subject is longer than 2000 octets with the contact's fields"},
 		{"a@example.com", "body", "\xff", "letter: the contact's body must be valid UTF-8"},
-		{"a@example.com", "body", strings.Repeat("x", maxMessageOctets+1), "letter: the contact's body makes the message longer than 8388608 octets"},
-		{"a@example.com", "body", strings.Repeat("<", maxMessageOctets/5), "letter: the contact's body makes the message longer than 8388608 octets"},
+		{"a@example.com", "body", strings.Repeat("x", maxPersonalOctets+1), "letter: the contact's body makes what its fields fill in longer than 2097152 octets"},
+		{"a@example.com", "body", strings.Repeat("<", maxPersonalOctets/5), "letter: the contact's body makes what its fields fill in longer than 2097152 octets"},
 		{"a@b@c", "x", "", "letter: the contact's email must have exactly one @"},
 		{"a\r\n@b.c", "x", "", `letter: the contact's email must not have '\r' before the @`},
 	}

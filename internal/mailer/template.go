@@ -10,7 +10,7 @@ import (
 )
 
 // Limits of a template. They bound what one letter can cost at Compile; the
-// cost of a message is bounded by maxMessageOctets.
+// cost of a message is bounded by maxPersonalOctets.
 const (
 	maxBodyTemplateOctets    = 1 << 20
 	maxSubjectTemplateOctets = 2000
