@@ -10,6 +10,7 @@ import io
 import json
 import re
 import sys
+import threading
 from urllib.parse import parse_qs, urlencode
 
 from moto.server import DomainDispatcherApplication, create_backend_app
@@ -21,16 +22,31 @@ class Mended:
 
     def __init__(self, moto):
         self.moto = moto
+        self.one_at_a_time = threading.Lock()
+        self.given = {}  # answers, by invocation
         self.target_tags = {}  # of scalable targets, by ARN
         self.links = {}  # VPC links of integrations, by path
         self.grace = {}  # grace periods of ECS services, by name
         self.descriptions = {}  # of security group rules, by id
 
     def __call__(self, environ, start_response):
+        """One call at a time, for moto is not made for threads. A call that the
+        SDK repeats, because its answer was lost, gets that answer again instead
+        of an error about what the first one has deleted."""
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        invocation = environ.get("HTTP_AMZ_SDK_INVOCATION_ID")
+        with self.one_at_a_time:
+            given = self.given.get(invocation) or self.answer(environ, body)
+            if invocation and given[0].startswith("2"):
+                self.given[invocation] = given
+        status, headers, answer = given
+        start_response(status, headers)
+        return [answer]
+
+    def answer(self, environ, body):
         operation = operation_of(environ, body)
         if operation == "AnyScaleFrontendService.ListTagsForResource":
-            return self.answer_target_tags(body, start_response)
+            return self.answer_target_tags(body)
         if operation == "RunInstances":
             body = with_groups(body)
         environ["wsgi.input"], environ["CONTENT_LENGTH"] = io.BytesIO(body), str(len(body))
@@ -41,8 +57,7 @@ class Mended:
         if status.startswith("2"):
             answer = self.mend(environ, operation, body, answer)
         headers = [(k, v) for k, v in headers if k.lower() != "content-length"]
-        start_response(status, headers + [("Content-Length", str(len(answer)))])
-        return [answer]
+        return status, headers + [("Content-Length", str(len(answer)))], answer
 
     def mend(self, environ, operation, body, answer):
         path = environ["PATH_INFO"]
@@ -63,12 +78,11 @@ class Mended:
             return describe_load_balancers(answer)
         return answer
 
-    def answer_target_tags(self, body, start_response):
+    def answer_target_tags(self, body):
         """moto: status 500."""
         arn = json.loads(body)["ResourceARN"]
         answer = json.dumps({"Tags": self.target_tags.get(arn, {})}).encode()
-        start_response("200 OK", [("Content-Type", "application/x-amz-json-1.1"), ("Content-Length", str(len(answer)))])
-        return [answer]
+        return "200 OK", [("Content-Type", "application/x-amz-json-1.1"), ("Content-Length", str(len(answer)))], answer
 
     def keep_link(self, path, method, body, answer):
         """moto forgets an integration's VPC link."""
