@@ -9,10 +9,11 @@ type escapes [256]string
 var htmlEscapes = escapes{'&': "&amp;", '<': "&lt;", '>': "&gt;", '"': "&#34;", '\'': "&#39;"}
 
 // unquotedEscapes are for attribute values without quotes: those of
-// html/template.
+// html/template, and the slash, which at the end of a tag some programs take
+// for that of an empty element.
 var unquotedEscapes = escapes{
 	0: "&#xfffd;", '\t': "&#9;", '\n': "&#10;", '\v': "&#11;", '\f': "&#12;", '\r': "&#13;", ' ': "&#32;",
-	'&': "&amp;", '<': "&lt;", '>': "&gt;", '"': "&#34;", '\'': "&#39;", '`': "&#96;", '=': "&#61;", '+': "&#43;",
+	'&': "&amp;", '<': "&lt;", '>': "&gt;", '"': "&#34;", '\'': "&#39;", '`': "&#96;", '=': "&#61;", '+': "&#43;", '/': "&#47;",
 }
 
 // noValue is what an empty value becomes that an unquoted attribute begins

@@ -68,7 +68,7 @@ func escapedAt(p place, v string) string {
 		return "&#32;"
 	}
 	return strings.NewReplacer("\x00", "&#xfffd;", "\t", "&#9;", "\n", "&#10;", "\v", "&#11;", "\f", "&#12;", "\r", "&#13;", " ", "&#32;",
-		"`", "&#96;", "=", "&#61;", "+", "&#43;").Replace(html.EscapeString(v))
+		"`", "&#96;", "=", "&#61;", "+", "&#43;", "/", "&#47;").Replace(html.EscapeString(v))
 }
 
 func inURL(s, keep string) string {
@@ -307,7 +307,7 @@ func TestValuesInPlace(t *testing.T) {
 		{`<p title="{{x}}">`, "a b'`<>", "<p title=\"a b&#39;`&lt;&gt;\">"},
 		{`<p title='{{x}}'>`, `' "`, `<p title='&#39; &#34;'>`},
 		{unquoted, "a onclick=b", `<p title=a&#32;onclick&#61;b id=a>`},
-		{unquoted, "a\t\r\n\f\v`'\">/", "<p title=a&#9;&#13;&#10;&#12;&#11;&#96;&#39;&#34;&gt;/ id=a>"},
+		{unquoted, "a\t\r\n\f\v`'\">/", "<p title=a&#9;&#13;&#10;&#12;&#11;&#96;&#39;&#34;&gt;&#47; id=a>"},
 		{unquoted, "", `<p title=&#32; id=a>`},
 		{`<p title=a{{x}} id=a>`, "", `<p title=a id=a>`},
 		{`<p title={{x | default: "b c"}}>`, "", `<p title=b&#32;c>`},
