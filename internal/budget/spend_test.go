@@ -129,9 +129,13 @@ func TestRefund(t *testing.T) {
 		spend(0)
 		spend(time.Second)
 		s.share.Refund()
-		if p.Release(); s.share.claim.purse.left() != 1 {
-			t.Errorf("%d of the day's messages in the purse, want the block's last", s.share.claim.purse.left())
+		s.share.mu.Lock() // the keeper goes on beside the test
+		left := s.share.claim.purse.left()
+		s.share.mu.Unlock()
+		if left != 1 {
+			t.Errorf("%d of the day's messages in the purse, want the block's last", left)
 		}
+		p.Release()
 		s.leave(t.Context())
 	})
 }
