@@ -50,7 +50,7 @@ func quickPlan() plan {
 func fullPlan() plan {
 	p := plan{
 		span: time.Second, contacts: []int{contactsOf1, contactsOf2},
-		dynamoContacts: 50_000, loadContacts: contactsOf2,
+		dynamoContacts: contactsOf1, loadContacts: contactsOf2,
 	}
 	for _, delayed := range []bool{false, true} {
 		for _, attachment := range []int{0, 100 << 10, oneMB} {
